@@ -1,0 +1,101 @@
+"""Where every number of a stage lives: named, flat, preallocated buffers.
+
+A **stage** is one layer or the readout. All stages have the same buffers, so one compiled loop serves any of them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from streamrnn.jit import buffer
+
+RNN, LSTM, GRU = 0, 1, 2
+SOFTMAX, LINEAR, GAUSSIAN = 16, 17, 18
+
+# columns of Stage.config
+KIND, INPUTS, HIDDEN, OUTPUTS, WINDOW, OPTIMIZER, OWN_OUTPUT, NEEDS_DX, STANDARDIZE = range(9)
+# columns of Stage.counters
+UPDATES, SKIPPED = range(2)
+# columns of a plan: the frames with an input among those that are processed together
+PLAN_STREAM, PLAN_SLOT, PLAN_ROW, PLAN_TOKEN, PLAN_BEGIN = range(5)
+PLAN_COLUMNS = 5
+
+
+class Sizes(NamedTuple):
+    """What a network asks of each of its stages."""
+
+    streams: int = 1
+    window: int = 16
+    slots: int = 1  # windows whose tape is kept: one open for each stream, and the closed ones not yet learned from
+    block: int = 1  # most frames that are processed together
+    groups: int = 1  # gradient buffers: gradient_delay + 1
+    versions: int = 0  # older parameters that the way back may still need, in a pipeline
+
+
+class Stage(NamedTuple):
+    """The buffers of one stage. I inputs, H units, O outputs, G pre-activations, P parameters, W frames a window."""
+
+    config: np.ndarray  # int64: see the columns above
+    hyper: np.ndarray  # float64: learning rate, ..., see streamrnn.optimizers
+    counters: np.ndarray  # int64: see the columns above
+    params: np.ndarray  # (P,)
+    grads: np.ndarray  # (groups, P): sums over the windows of each group that has not been applied
+    moments: np.ndarray  # (moments, P)
+    versions: np.ndarray  # (versions, P)
+    state: np.ndarray  # (streams, state): h, and c where there is one
+    stats: np.ndarray  # (streams, 1 + 2 size): frames seen, running means and variances, see streamrnn.standardize
+    tape: np.ndarray  # (slots, floats): what the way back needs, see streamrnn.stage
+    tokens: np.ndarray  # (slots, W) int64: inputs that are tokens, -1 for vectors
+    output: np.ndarray  # (block, O): outputs of the frames processed last
+    dx: np.ndarray  # (W, I): gradient with respect to the inputs of the window learned from last
+    z: np.ndarray  # (block, G): pre-activations, the part of the input
+    u: np.ndarray  # (1, G): pre-activations, the part of the hidden state
+    dz: np.ndarray  # (W, G)
+    du: np.ndarray  # (W, G)
+    dy: np.ndarray  # (W, H): gradient that enters from above
+    carry: np.ndarray  # (2, H): gradient that comes back through time, of h and c
+
+
+def allocate(
+    kind: int,
+    inputs: int,
+    hidden: int,
+    outputs: int,
+    params: np.ndarray,
+    *,
+    gates: int,
+    state: int,
+    tape: int,
+    stats: int,
+    moments: int,
+    sizes: Sizes,
+    own_output: bool,
+    needs_dx: bool,
+) -> Stage:
+    """Buffers for one stage; `gates`, `state` and `stats` in floats a frame or stream, `tape` in floats a slot."""
+    count = len(params)
+    config = np.array(
+        [kind, inputs, hidden, outputs, sizes.window, 0, own_output, needs_dx, stats > 0],
+        np.int64,
+    )
+    return Stage(
+        config=config,
+        hyper=np.zeros(5),
+        counters=np.zeros(2, np.int64),
+        params=params,
+        grads=buffer(sizes.groups, count),
+        moments=buffer(moments, count),
+        versions=buffer(sizes.versions, count),
+        state=buffer(sizes.streams, state),
+        stats=buffer(sizes.streams, stats),
+        tape=buffer(sizes.slots, tape),
+        tokens=np.full((sizes.slots, sizes.window), -1, np.int64),
+        output=buffer(sizes.block, outputs),
+        dx=buffer(sizes.window, inputs),
+        z=buffer(sizes.block, gates),
+        u=buffer(1, gates),
+        dz=buffer(sizes.window, gates),
+        du=buffer(sizes.window, gates),
+        dy=buffer(sizes.window, hidden),
+        carry=buffer(2, hidden),
+    )

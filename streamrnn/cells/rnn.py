@@ -1,0 +1,24 @@
+"""The plain recurrent cell (Elman 1990): h' = tanh(x W_xh + h W_hh + b_h)."""
+
+from streamrnn.activations import ONE, tanh
+from streamrnn.jit import kernel
+
+GATES = 1  # pre-activations per unit
+STATE = ("h",)
+TAPE = 1  # floats per unit and frame that the way back needs
+
+
+@kernel
+def step(z, u, b_hn, state, tape):
+    """One frame. z (H,) = x W_xh + b_h, u (H,) = h W_hh; changes state (H,) in place, writes tape (H,) = h'."""
+    for j in range(z.shape[0]):
+        tape[j] = tanh(z[j] + u[j])
+    state[:] = tape
+
+
+@kernel
+def gradient(tape, h, dh, dc, dz, du):
+    """One frame back. dh (H,) = gradient of h', becomes the part that reaches h directly; dz and du are one array."""
+    for j in range(dh.shape[0]):
+        dz[j] = dh[j] * (ONE - tape[j] * tape[j])
+    dh[:] = 0

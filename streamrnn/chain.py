@@ -1,0 +1,128 @@
+"""Consecutive stages at work together: the whole of a network, or the part of it that one worker hosts.
+
+A **segment** is a run of frames inside which no parameter changes. `advance` takes a segment forward; `learn` takes
+one closed window back; `settle` applies the update that is due, once everything it needs is there.
+"""
+
+import numpy as np
+
+from streamrnn import stage
+from streamrnn.buffers import KIND, PLAN_TOKEN, SOFTMAX
+from streamrnn.frames import FLAGS, INPUT, SCORED, STREAM, TARGET
+from streamrnn.jit import kernel
+from streamrnn.optimizers import update
+from streamrnn.schedule import (
+    ACCUMULATE,
+    APPLIED,
+    CLOSED,
+    DELAY,
+    DUE,
+    FRAMES,
+    LEARNED,
+    SLOT,
+    TARGETS,
+    VERSION,
+    release,
+    scan,
+)
+
+
+@kernel
+def ends_in_readout(stages):
+    return stages[len(stages) - 1].config[KIND] >= SOFTMAX
+
+
+@kernel
+def advance(stages, t, frames, start, X):
+    """Take the segment that begins at frames[start] forward; X (frames, I) holds its inputs unless they are tokens.
+
+    Returns (end of the segment, frames with an input); their outputs are in the last stage's `output`.
+    """
+    end, inputs = scan(t, frames, start)
+    plan = t.plan[:inputs]
+    x = X[:inputs]
+    for i in range(len(stages)):
+        stage.forward(stages[i], plan, x)
+        x = stages[i].output[:inputs]
+        plan[:, PLAN_TOKEN] = -1
+    return end, inputs
+
+
+@kernel
+def score(readout, t, frames, targets, losses):
+    """Score the targets of a segment in order, and bring its outputs to the units of their streams.
+
+    targets (n, size) holds the vectors of the frames with a target, no rows where targets are tokens; losses (frames,)
+    becomes NaN where nothing was scored. Returns the number of targets met.
+    """
+    inputs, met = 0, 0
+    for k in range(frames.shape[0]):
+        flags, stream = frames[k, FLAGS], frames[k, STREAM]
+        losses[k] = np.nan
+        if flags & INPUT:
+            stage.present(readout, stream, readout.output[inputs])
+            inputs += 1
+        if flags & SCORED:
+            slot, row = t.where[k, 0], t.where[k, 1]
+            if slot >= 0:
+                target = targets[met] if targets.shape[0] > 0 else targets.reshape(targets.size)
+                losses[k] = stage.score(readout, stream, slot, row, frames[k, TARGET], target)
+            met += 1
+    return met
+
+
+@kernel
+def learn(stages, t, dY):
+    """Take the oldest closed window back through the stages, dY (frames, O) entering at the last unless it is a readout.
+
+    Returns its number of frames; the gradient of its inputs is in the first stage's `dx`.
+    """
+    number = t.counters[LEARNED]
+    window = t.queue[number % t.queue.shape[0]]
+    frames = window[FRAMES]
+    group = (number // t.config[ACCUMULATE]) % (t.config[DELAY] + 1)
+    for i in range(len(stages) - 1, -1, -1):
+        s = stages[i]
+        version = -1 if window[VERSION] == t.counters[APPLIED] else window[VERSION] % s.versions.shape[0]
+        stage.backward(s, window[SLOT], frames, window[TARGETS], version, group, dY)
+        dY = s.dx[:frames]
+    release(t, window[SLOT])
+    t.counters[LEARNED] += 1
+    return frames
+
+
+@kernel
+def settle(stages, t):
+    """Apply the update that is due, if any; false while a window that it needs has not been learned from."""
+    if t.counters[DUE] == 0:
+        return True
+    accumulate, delay = t.config[ACCUMULATE], t.config[DELAY]
+    group = t.counters[CLOSED] // accumulate - 1 - delay
+    if group >= 0:
+        if t.counters[LEARNED] < (group + 1) * accumulate:
+            return False
+        for i in range(len(stages)):
+            s = stages[i]
+            if t.counters[LEARNED] < t.counters[CLOSED]:
+                s.versions[t.counters[APPLIED] % s.versions.shape[0]] = s.params
+            update(s, group % (delay + 1), accumulate)
+        t.counters[APPLIED] += 1
+    t.counters[DUE] = 0
+    return True
+
+
+@kernel
+def run(stages, t, frames, X, targets, losses, Y):
+    """Take frames through a whole network, learning on the way: outputs into Y, losses of targets into losses."""
+    start, inputs, met = 0, 0, 0
+    nothing = X[:0]
+    readout = stages[len(stages) - 1]
+    while start < frames.shape[0]:
+        end, count = advance(stages, t, frames, start, X[inputs:])
+        met += score(readout, t, frames[start:end], targets[met:], losses[start:end])
+        Y[inputs : inputs + count] = readout.output[:count]
+        inputs += count
+        while t.counters[LEARNED] < t.counters[CLOSED]:
+            learn(stages, t, nothing)
+        settle(stages, t)
+        start = end

@@ -1,0 +1,226 @@
+"""Checkpoints: a folder with one safetensors file a stage and a manifest that makes it complete.
+
+What is kept of a stage is everything that its numbers depend on: parameters, moments, gradients of groups not yet
+applied, and of each stream its state and the tape of its open window. It is taken where every closed window has been
+learned from, so it does not matter how the stages were spread over processes.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from streamrnn.schedule import FRAMES, FREE, SLOT, TARGETS, Schedule
+
+if TYPE_CHECKING:
+    from streamrnn.network import Network
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+PARAMETERS = ("W_xh", "W_hh", "b_h", "b_hn", "W_hy", "b_y")  # as they lie in a stage's buffer
+WHOLE = ("moments", "grads", "counters")  # kept as they are
+BY_STREAM = ("state", "stats")  # one row a stream
+BY_WINDOW = ("tape", "tokens")  # one row an open window
+
+Tensors = dict[str, np.ndarray]
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged, or of another network."""
+
+
+class Manifest(msgspec.Struct):
+    """What makes a folder of stage files a checkpoint."""
+
+    format: int
+    spec: dict[str, Any]
+    streams: list[str]
+    fresh: list[int]  # streams whose next frame begins a sequence
+    losses: dict[int, float]
+    frames: int
+    sha256: dict[str, str]  # of each stage file
+    parameters_sha256: str
+    position: int = 0  # frames taken from the daemon's own source
+
+
+def number_name(number: int) -> str:
+    """The folder of a daemon's checkpoint: they are numbered as they are begun."""
+    return f"{number:08d}"
+
+
+def numbers(folder: Path) -> list[int]:
+    """The complete checkpoints in a daemon's folder, oldest first."""
+    return sorted(int(path.parent.name) for path in folder.glob(f"[0-9]*/{MANIFEST}") if path.parent.name.isdigit())
+
+
+def stage_file(number: int) -> str:
+    return f"stage-{number}.safetensors"
+
+
+def take(owners: Sequence[Any], schedule: Schedule, streams: int) -> list[Tensors]:
+    """Everything that must be kept of these stages (layers or a readout) and their first `streams` streams."""
+    windows = schedule.streams[:streams]
+    slots = windows[windows[:, SLOT] >= 0, SLOT]
+    kept = []
+    for owner in owners:
+        stage = owner.stage
+        tensors = {f"params.{name}": view for name, view in owner.params.items()}
+        tensors |= {name: getattr(stage, name) for name in WHOLE}
+        tensors |= {name: getattr(stage, name)[:streams] for name in BY_STREAM}
+        tensors |= {name: getattr(stage, name)[slots] for name in BY_WINDOW}
+        tensors |= {"windows": windows, "schedule": schedule.counters}
+        kept.append({name: np.ascontiguousarray(tensor).copy() for name, tensor in tensors.items()})
+    return kept
+
+
+def put(kept: Sequence[Tensors], owners: Sequence[Any], schedule: Schedule) -> None:
+    """Bring stages back to what `take` gave, in buffers that may have room for more streams."""
+    windows = kept[0]["windows"]
+    streams, is_open = len(windows), windows[:, SLOT] >= 0
+    count = int(is_open.sum())
+    for tensors, owner in zip(kept, owners, strict=True):
+        stage = owner.stage
+        for name, view in owner.params.items():
+            view[...] = tensors[f"params.{name}"]
+        for name in WHOLE:
+            getattr(stage, name)[...] = tensors[name]
+        for name in BY_STREAM:
+            getattr(stage, name)[:streams] = tensors[name]
+        for name in BY_WINDOW:
+            getattr(stage, name)[:count] = tensors[name]
+    schedule.counters[:] = kept[0]["schedule"]
+    schedule.counters[FREE] = len(schedule.free) - count
+    schedule.free[:] = np.arange(len(schedule.free) - 1, -1, -1)
+    schedule.streams[:streams, [FRAMES, TARGETS]] = windows[:, [FRAMES, TARGETS]]
+    schedule.streams[:streams, SLOT][is_open] = np.arange(count)
+
+
+def write_stage(folder: Path, number: int, tensors: Tensors) -> str:
+    """Write one stage's file and flush it to the disk; returns its sha256."""
+    path = folder / stage_file(number)
+    save_file(tensors, path)
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+        return sha256(file.read()).hexdigest()
+
+
+def complete(temporary: Path, folder: Path, manifest: Manifest) -> None:
+    """Write the manifest and rename the temporary folder into place, replacing an older one of that name."""
+    with open(temporary / MANIFEST, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(manifest)))
+        file.flush()
+        os.fsync(file.fileno())
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    temporary.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def temporary_name(folder: Path) -> Path:
+    """Where a checkpoint is written until it is complete."""
+    return folder.with_name(folder.name + ".writing")
+
+
+def temporary_folder(folder: Path) -> Path:
+    """An empty folder beside the one that it will become."""
+    temporary = temporary_name(folder)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    return temporary
+
+
+def parameters_sha256(folder: Path, stages: int) -> str:
+    """Over the parameter buffers of all stages in order, as `Network.parameters_sha256` gives it."""
+    digest = sha256()
+    for number in range(stages):
+        tensors = load_file(folder / stage_file(number))
+        for name in PARAMETERS:
+            if f"params.{name}" in tensors:
+                digest.update(tensors[f"params.{name}"].tobytes())
+    return digest.hexdigest()
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the last `keep` complete checkpoints, and what was never completed."""
+    for number in numbers(folder)[:-keep]:
+        shutil.rmtree(folder / number_name(number))
+    for unfinished in folder.glob("*.writing"):
+        shutil.rmtree(unfinished)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises CheckpointError if there is none, or it is of another format."""
+    try:
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: no checkpoint to read there ({error.strerror})") from error
+    except msgspec.MsgspecError as error:
+        raise CheckpointError(f"{folder / MANIFEST}: damaged ({error})") from error
+    if manifest.format != FORMAT:
+        raise CheckpointError(f"{folder}: written in format {manifest.format}, this version reads {FORMAT}")
+    return manifest
+
+
+def read_stage(folder: Path, number: int, manifest: Manifest) -> Tensors:
+    """One stage's tensors. Raises CheckpointError if the file is missing or not the one that was written."""
+    path = folder / stage_file(number)
+    try:
+        if sha256(path.read_bytes()).hexdigest() != manifest.sha256.get(path.name):
+            raise CheckpointError(f"{path}: damaged, its sha256 is not the one in {MANIFEST}")
+        return load_file(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: damaged ({error})") from error
+
+
+def restore(folder: Path, manifest: Manifest, owners: Sequence[Any], first: int, schedule: Schedule) -> None:
+    """Bring the stages from number `first` on back to a checkpoint. Raises CheckpointError if it does not fit them."""
+    kept = [read_stage(folder, first + i, manifest) for i in range(len(owners))]
+    try:
+        put(kept, owners, schedule)
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{folder}: does not fit this network ({error})") from error
+
+
+def save(net: "Network", folder: Path) -> None:
+    """What `Network.save` does."""
+    kept = take(net.stages, net._schedule, len(net.names))
+    temporary = temporary_folder(folder)
+    hashes = {stage_file(i): write_stage(temporary, i, tensors) for i, tensors in enumerate(kept)}
+    manifest = Manifest(
+        format=FORMAT,
+        spec=net.spec(),
+        streams=list(net.names),
+        fresh=sorted(net._fresh),
+        losses=net._losses,
+        frames=0,
+        sha256=hashes,
+        parameters_sha256=net.parameters_sha256(),
+    )
+    complete(temporary, folder, manifest)
+
+
+def load(folder: Path) -> "Network":
+    """What `streamrnn.load` does."""
+    from streamrnn.network import Network
+
+    manifest = read_manifest(folder)
+    try:
+        net = Network.from_spec(manifest.spec)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / MANIFEST}: describes no network ({error})") from error
+    net._allocate(max(1, len(manifest.streams)))
+    restore(folder, manifest, net.stages, 0, net._schedule)
+    net.names = {name: number for number, name in enumerate(manifest.streams)}
+    net._fresh, net._losses = set(manifest.fresh), dict(manifest.losses)
+    return net

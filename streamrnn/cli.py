@@ -1,0 +1,143 @@
+"""The command line: `streamrnn run` and `streamrnn check`."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+
+from streamrnn import config as configs
+from streamrnn import view
+from streamrnn.checkpoint import CheckpointError
+from streamrnn.client import Client, DaemonGone, FrameRefused
+from streamrnn.wire import PREVIEW
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Recurrent networks that predict and learn on every frame of a live stream.",
+    pretty_exceptions_enable=False,
+)
+
+SAMPLE_INTERVAL = 5.0  # seconds between lines of generated text
+SAMPLE_LENGTH, SAMPLE_PREFIX = 64, "The "
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/text.toml.")]
+
+
+@app.command()
+def run(
+    config: ConfigPath,
+    source: Annotated[
+        str | None, typer.Option(metavar="PATH|-", help="Read this file once, or standard input.")
+    ] = None,
+    max_frames: Annotated[int, typer.Option(min=0, metavar="N", help="Stop after N frames; 0 goes on.")] = 0,
+    fused: Annotated[
+        bool, typer.Option("--fused", help="All layers in one process: the same results to the bit.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what the run came to.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Start the daemon: predict, learn and publish until the source ends or Ctrl-C, then save."""
+    from streamrnn.workers.member import Failure
+    from streamrnn.workers.supervisor import Supervisor
+
+    console = Console(quiet=quiet)
+    try:
+        settings = configs.load(config, source=source)
+        if json and not json.parent.is_dir():
+            raise Failure(f"{json}: there is no folder {json.parent} to write it into")
+        supervisor = Supervisor(settings, max_frames=max_frames, fused=fused, resume=resume)
+        try:
+            result = watch(supervisor, settings, console)
+        finally:
+            supervisor.close()
+    except (configs.ConfigError, CheckpointError, Failure, OSError) as error:
+        fail(str(error))
+    if json:
+        temporary = json.with_name(json.name + ".writing")
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+        os.replace(temporary, json)
+    if not quiet:
+        view.summary(console, result)
+
+
+def watch(supervisor: Any, settings: configs.Config, console: Console) -> dict[str, Any]:
+    """Run a supervisor to its end under the eyes of whoever looks at the console; Ctrl-C and SIGTERM drain it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: supervisor.drain())
+    with console.status("starting") as spinner:
+        supervisor.start(lambda text: tell(console, spinner, text))
+    view.banner(console, facts(supervisor, settings))
+    live = view.LiveView(console, "bits/symbol" if settings.input.kind == "tokens" else "nats/frame")
+    samples: list[str] = []
+    over = threading.Event()
+    if not console.quiet and settings.input.kind == "tokens" and settings.predict == "next":
+        threading.Thread(target=write_samples, args=(settings.sockets.control, samples, over), daemon=True).start()
+    try:
+        while supervisor.step():
+            live.update(supervisor.status())
+            while samples:
+                live.sample(samples.pop(0))
+        live.update(supervisor.status())
+    finally:
+        over.set()
+        live.close()
+    return supervisor.result()
+
+
+def tell(console: Console, spinner: Any, text: str) -> None:
+    """Say what is being done, in the spinner of a terminal or as a line of a log."""
+    if console.is_terminal:
+        spinner.update(text)
+    else:
+        console.print(text)
+
+
+def facts(supervisor: Any, settings: configs.Config) -> dict[str, Any]:
+    """What the banner tells."""
+    return {
+        "name": settings.name,
+        "network": configs.network_line(settings),
+        "source": configs.source_line(settings.source),
+        "workers": [(worker.does, worker.pid) for worker in supervisor.workers.values()],
+        "sockets": msgspec.structs.asdict(settings.sockets),
+        "checkpoints": supervisor.checkpoints,
+        "state": f"resumed from {supervisor.resumed}" if supervisor.resumed else "new",
+    }
+
+
+def write_samples(control: str, samples: list[str], over: threading.Event) -> None:
+    """Have the daemon write a line now and then, until it is over."""
+    try:
+        with Client(control) as client:
+            while not over.wait(SAMPLE_INTERVAL):
+                samples.append(client.generate(SAMPLE_PREFIX, SAMPLE_LENGTH, temperature=0.7, stream=PREVIEW))
+    except (DaemonGone, FrameRefused):
+        return  # it is draining
+
+
+@app.command()
+def check(config: ConfigPath) -> None:
+    """Check a config and print what it would start, without starting anything."""
+    try:
+        Console().print(configs.describe(configs.load(config)))
+    except configs.ConfigError as error:
+        fail(str(error))
+
+
+def fail(reason: str) -> None:
+    """One line on standard error, and exit code 1."""
+    print(f"streamrnn: {reason}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """The entry point."""
+    app()

@@ -1,0 +1,23 @@
+"""A frame: one time step of one stream, as a row of int64 columns; its vectors travel beside the rows.
+
+    SEQ     number of the frame in the order in which the gate accepted it
+    STREAM  number of the stream
+    FLAGS   what to do with it, see below
+    TOKEN   the input where it is a token
+    TARGET  the target where it is a token
+
+A frame with INPUT advances its stream; a frame with SCORED brings the target of the newest step of its stream, which
+is this frame's own when it has both. So a self-supervised frame x travels as a pair with one SEQ: a SCORED one (x is
+what the step before should have said), then an INPUT.
+"""
+
+SEQ, STREAM, FLAGS, TOKEN, TARGET = range(5)
+COLUMNS = 5
+
+BEGIN = 1  # forget: the state is zeroed before this frame
+INPUT = 2  # an input comes with the frame: step
+SCORED = 4  # a target comes with the frame: score it, learn from it
+EMIT = 8  # publish the output of this frame
+END = 16  # the sequence ends here
+NEW = 32  # the number was another stream's before: its statistics are forgotten too
+LEARN = 64  # from a client of a self-supervised network: this input is also the target of the frame before

@@ -1,0 +1,243 @@
+"""A network: layers in sequence, a readout, an optimiser, and streams by name that learn together."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from hashlib import sha256
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamrnn import chain, checkpoint
+from streamrnn.buffers import OPTIMIZER, Sizes
+from streamrnn.frames import BEGIN, COLUMNS, EMIT, FLAGS, INPUT, SCORED, STREAM, TARGET, TOKEN
+from streamrnn.layers import GRU, LSTM, RNN, Layer, as_token, as_vector
+from streamrnn.optimizers import SGD, Adagrad, Adam, Optimizer, RMSprop
+from streamrnn.readouts import Gaussian, Linear, Readout, Softmax
+from streamrnn.schedule import most_closed, new_schedule
+
+CELLS = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
+READOUTS = {"Softmax": Softmax, "Linear": Linear, "Gaussian": Gaussian}
+OPTIMIZERS = {"SGD": SGD, "RMSprop": RMSprop, "Adagrad": Adagrad, "Adam": Adam}
+SETTINGS = ("window", "accumulate", "gradient_delay", "clip_norm", "seed", "predict", "standardize")
+
+
+class Network:
+    """Layers in sequence with a readout; predicts on every frame and learns by truncated BPTT.
+
+    window          frames of one stream that a gradient flows back through
+    accumulate      windows whose gradients make one update
+    gradient_delay  an update waits for that many further groups of windows: layers in a pipeline need not wait
+    clip_norm       largest norm of each layer's gradient, None for no limit
+    seed            of the weights of every layer, which start anew here
+    predict         "target": targets come with `learn`; "next": a stream's next input is the target of this frame
+    standardize     vectors are standardised online, each channel of each stream for itself
+
+    Raises ValueError where sizes do not fit each other.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        readout: Readout,
+        optimizer: Optimizer,
+        *,
+        window: int = 16,
+        accumulate: int = 1,
+        gradient_delay: int = 0,
+        clip_norm: float | None = 1.0,
+        seed: int = 0,
+        predict: str = "target",
+        standardize: bool = False,
+    ) -> None:
+        self.layers, self.readout, self.optimizer = list(layers), readout, optimizer
+        self.window, self.accumulate, self.gradient_delay = window, accumulate, gradient_delay
+        self.clip_norm, self.seed, self.predict, self.standardize = clip_norm, seed, predict, standardize
+        self._check()
+        for number, layer in enumerate(self.layers):
+            layer.initialize(np.random.default_rng([seed, number]))
+        readout.build(self.layers[-1].output_size, np.random.default_rng([seed, len(self.layers)]))
+        self.input_size = self.layers[0].input_size
+        self.names: dict[str, int] = {}
+        self._fresh: set[int] = set()  # streams whose next frame begins a sequence
+        self._losses: dict[int, float] = {}
+        self._allocate(1)
+
+    def _check(self) -> None:
+        if not self.layers:
+            raise ValueError("a network needs at least one layer")
+        if len({id(layer) for layer in self.layers}) < len(self.layers):
+            raise ValueError("the same layer object is given twice; make one for each place")
+        for below, above in zip(self.layers, self.layers[1:], strict=False):
+            if above.input_size != below.output_size:
+                raise ValueError(f"{above} cannot follow {below}: it takes {above.input_size} inputs")
+        for name, value, least in (
+            ("window", self.window, 1),
+            ("accumulate", self.accumulate, 1),
+            ("gradient_delay", self.gradient_delay, 0),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, not {value}")
+        if self.predict not in ("next", "target"):
+            raise ValueError(f'predict must be "next" or "target", not {self.predict!r}')
+        if self.predict == "next" and self.readout.size != self.layers[0].input_size:
+            raise ValueError(f"{self.readout} cannot predict the next of {self.layers[0].input_size} inputs")
+
+    @property
+    def stages(self) -> list[Layer | Readout]:
+        """The layers, then the readout."""
+        return [*self.layers, self.readout]
+
+    def allocate(self, first: int, last: int, sizes: Sizes) -> tuple:
+        """Make buffers of those sizes for stages[first:last], and return them for `streamrnn.chain`."""
+        part = self.stages[first:last]
+        for number, owner in enumerate(part, first):
+            ends = number in (0, len(self.layers))
+            owner.allocate(sizes, self.optimizer.moments, self.standardize and ends, needs_dx=number > 0)
+            owner.stage.config[OPTIMIZER] = self.optimizer.kind
+            owner.stage.hyper[:] = self.optimizer.hyper(self.clip_norm)
+        return tuple(owner.stage for owner in part)
+
+    def _allocate(self, streams: int) -> None:
+        """Make room for that many streams, keeping what there is."""
+        sizes = self.sizes(streams, block=2)
+        kept = checkpoint.take(self.stages, self._schedule, len(self.names)) if self.names else None
+        self._stages = self.allocate(0, len(self.stages), sizes)
+        self._schedule = new_schedule(sizes, self.accumulate, self.gradient_delay)
+        self._capacity = streams
+        if kept:
+            checkpoint.put(kept, self.stages, self._schedule)
+        self._frames = np.zeros((2, COLUMNS), np.int64)
+        self._x = np.zeros((1, self.input_size), np.float32)
+        self._target = np.zeros((1, self.readout.size), np.float32)
+        self._loss = np.zeros(2, np.float64)
+        self._y = np.zeros((1, self.readout.output_size), np.float32)
+
+    def sizes(self, streams: int, block: int, versions: int = 0) -> Sizes:
+        """The sizes of buffers that a number of streams and of frames processed together ask for."""
+        slots = streams + most_closed(self.accumulate, self.gradient_delay)
+        return Sizes(streams, self.window, slots, block, self.gradient_delay + 1, versions)
+
+    def step(self, x: Any, stream: str = "") -> np.ndarray:
+        """One frame, a vector (I,) or an int token, to an output (K,).
+
+        With predict="next", x is first the target of the stream's frame before: that frame is scored and learned from.
+        Raises ValueError if x does not fit; nothing has changed then.
+        """
+        return self._run(x, x if self.predict == "next" else None, stream)
+
+    def learn(self, x: Any, target: Any, stream: str = "") -> float:
+        """One frame and its target; returns the loss in nats, scored before anything is learned from it.
+
+        Raises ValueError if x or target does not fit, or the network predicts its next input; nothing has changed then.
+        """
+        if self.predict == "next":
+            raise ValueError('this network has predict="next": its targets are its next inputs, call step')
+        self._run(x, target, stream)
+        return self.loss(stream)
+
+    def reset(self, stream: str = "") -> None:
+        """The stream's next frame begins a new sequence: its state is forgotten before it."""
+        self._fresh.add(self._stream(stream))
+
+    def loss(self, stream: str = "") -> float:
+        """The loss scored last on that stream in nats, NaN before the first."""
+        return self._losses.get(self.names.get(stream, -1), nan)
+
+    def _stream(self, name: str) -> int:
+        number = self.names.get(name)
+        if number is None:
+            number = len(self.names)
+            if number == self._capacity:
+                self._allocate(2 * self._capacity)
+            self.names[name] = number
+            self._fresh.add(number)
+        return number
+
+    def _run(self, x: Any, target: Any, stream: str) -> np.ndarray:
+        token = as_token(x, self.input_size)
+        vector = as_vector(x, self.input_size) if token < 0 else None
+        answer = self._as_target(target) if target is not None else None
+        number = self._stream(stream)
+        begin = number in self._fresh
+        frames = self._frames
+        frames[:, STREAM] = number
+        frames[1, FLAGS] = INPUT | EMIT | (BEGIN if begin else 0)
+        frames[1, TOKEN] = token
+        first = 1
+        if answer is not None:
+            frames[:, TARGET] = answer if isinstance(answer, int) else -1
+            if self.predict == "target":
+                frames[1, FLAGS] |= SCORED
+            elif not begin:
+                frames[0, FLAGS] = SCORED
+                first = 0
+        if vector is not None:
+            self._x[0] = vector
+        if isinstance(answer, np.ndarray):
+            self._target[0] = answer
+        X = self._x if vector is not None else self._x[:0]
+        targets = self._target if isinstance(answer, np.ndarray) else self._target[:0]
+        chain.run(self._stages, self._schedule, frames[first:], X, targets, self._loss, self._y)
+        self._fresh.discard(number)
+        if answer is not None and (self.predict == "target" or not begin):
+            self._losses[number] = float(self._loss[0])
+        return self._y[0].copy()
+
+    def _as_target(self, target: Any) -> int | np.ndarray:
+        if isinstance(self.readout, Softmax):
+            token = as_token(target, self.readout.size)
+            if token < 0:
+                raise ValueError(f"the target of {self.readout} is an int, not {type(target).__name__}")
+            return token
+        return as_vector(target, self.readout.size)
+
+    def spec(self) -> dict[str, Any]:
+        """What `from_spec` needs to make the same network anew, in plain values."""
+        layers = [
+            {
+                "cell": type(layer).__name__,
+                "input_size": layer.input_size,
+                "hidden_size": layer.hidden_size,
+                "output_size": layer.output_size if layer.own_output else None,
+            }
+            for layer in self.layers
+        ]
+        return {
+            "layers": layers,
+            "readout": {"kind": type(self.readout).__name__, "size": self.readout.size},
+            "optimizer": {"kind": type(self.optimizer).__name__, **asdict(self.optimizer)},
+            **{name: getattr(self, name) for name in SETTINGS},
+        }
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> "Network":
+        """The network that a `spec` describes, with fresh weights. Raises ValueError or KeyError if it is no spec."""
+        made = [
+            CELLS[layer["cell"]](layer["input_size"], layer["hidden_size"], layer["output_size"])
+            for layer in spec["layers"]
+        ]
+        readout = READOUTS[spec["readout"]["kind"]](spec["readout"]["size"])
+        optimizer = dict(spec["optimizer"])
+        settings = {name: spec[name] for name in SETTINGS}
+        return cls(made, readout, OPTIMIZERS[optimizer.pop("kind")](**optimizer), **settings)
+
+    def parameters_sha256(self) -> str:
+        """Over every stage's parameter buffer in order."""
+        digest = sha256()
+        for owner in self.stages:
+            digest.update(owner.parameters.flat.tobytes())
+        return digest.hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to a folder, which is there whole or not at all: parameters, optimiser, streams, tapes."""
+        checkpoint.save(self, Path(path))
+
+
+def load(path: str | Path) -> Network:
+    """The network that `Network.save` or a daemon's checkpoint wrote; it goes on as if it had never stopped.
+
+    Raises CheckpointError if the folder is missing, unreadable or damaged.
+    """
+    return checkpoint.load(Path(path))

@@ -1,0 +1,236 @@
+"""A stage at work: frames forward, a window back, an update. Everything a layer or readout does, in compiled code.
+
+The tape of a window is one row of `Stage.tape`, seen as matrices whose rows are frames:
+    layer    X (W, I) inputs; H (W + 1, H) hidden states, row t before frame t; A (W, a H) what the cell keeps
+    readout  X (W, I) inputs; Y (W, O) outputs; D (W, O) loss gradients, zero where a frame has no target
+"""
+
+from numba import float32
+
+from streamrnn import cells, readouts, standardize
+from streamrnn.buffers import (
+    HIDDEN,
+    INPUTS,
+    KIND,
+    NEEDS_DX,
+    OUTPUTS,
+    OWN_OUTPUT,
+    PLAN_BEGIN,
+    PLAN_ROW,
+    PLAN_SLOT,
+    PLAN_STREAM,
+    PLAN_TOKEN,
+    SOFTMAX,
+    STANDARDIZE,
+    WINDOW,
+)
+from streamrnn.frames import NEW
+from streamrnn.jit import kernel
+from streamrnn.linear import add_product, add_row_product, add_rows, add_transposed
+
+
+@kernel
+def cell_views(s, flat):
+    """W_xh (I, G), W_hh (H, G), b_h (G,), b_hn (H,) or nothing, W_hy (H, O), b_y (O,) as views of flat parameters."""
+    I, H, O, G = s.config[INPUTS], s.config[HIDDEN], s.config[OUTPUTS], s.z.shape[1]
+    extra = H if s.config[KIND] == cells.GRU else 0
+    own = O if s.config[OWN_OUTPUT] else 0
+    a = I * G
+    b = a + H * G
+    c = b + G
+    d = c + extra
+    e = d + H * own
+    return flat[:a].reshape(I, G), flat[a:b].reshape(H, G), flat[b:c], flat[c:d], flat[d:e].reshape(H, own), flat[e:]
+
+
+@kernel
+def cell_tape(s, slot):
+    """X, H and A of one window's tape."""
+    W, I, H = s.config[WINDOW], s.config[INPUTS], s.config[HIDDEN]
+    row = s.tape[slot]
+    a, b = W * I, W * I + (W + 1) * H
+    return row[:a].reshape(W, I), row[a:b].reshape(W + 1, H), row[b:].reshape(W, (row.shape[0] - b) // W)
+
+
+@kernel
+def readout_views(s, flat):
+    """W_hy (I, O) and b_y (O,) as views of flat parameters."""
+    I, O = s.config[INPUTS], s.config[OUTPUTS]
+    return flat[: I * O].reshape(I, O), flat[I * O :]
+
+
+@kernel
+def readout_tape(s, slot):
+    """X, Y and D of one window's tape."""
+    W, I, O = s.config[WINDOW], s.config[INPUTS], s.config[OUTPUTS]
+    row = s.tape[slot]
+    a, b = W * I, W * (I + O)
+    return row[:a].reshape(W, I), row[a:b].reshape(W, O), row[b:].reshape(W, O)
+
+
+@kernel
+def forward(s, plan, X):
+    """Advance the planned frames with inputs X (frames, I), no rows where inputs are tokens; fills `output`.
+
+    Standardisation changes X in place.
+    """
+    if s.config[KIND] >= SOFTMAX:
+        readout_forward(s, plan, X)
+    else:
+        cell_forward(s, plan, X)
+
+
+@kernel
+def cell_forward(s, plan, X):
+    kind, H = s.config[KIND], s.config[HIDDEN]
+    W_xh, W_hh, b_h, b_hn, W_hy, b_y = cell_views(s, s.params)
+    frames = plan.shape[0]
+    Z, u = s.z[:frames], s.u[0]
+    for r in range(frames):
+        Z[r] = b_h
+        token = plan[r, PLAN_TOKEN]
+        if token >= 0:
+            Z[r] += W_xh[token]
+        elif s.config[STANDARDIZE]:
+            stats = s.stats[plan[r, PLAN_STREAM]]
+            if plan[r, PLAN_BEGIN] & NEW:
+                stats[:] = 0
+            standardize.observe(stats, X[r])
+            standardize.forward(stats, X[r], X[r])
+    add_product(X, W_xh, Z[: X.shape[0]])
+    for r in range(frames):
+        slot, row = plan[r, PLAN_SLOT], plan[r, PLAN_ROW]
+        tape_X, tape_H, tape_A = cell_tape(s, slot)
+        state = s.state[plan[r, PLAN_STREAM]]
+        if plan[r, PLAN_BEGIN]:
+            state[:] = 0
+        h = state[:H]
+        if row == 0:
+            tape_H[0] = h
+        s.tokens[slot, row] = plan[r, PLAN_TOKEN]
+        if X.shape[0] > 0:
+            tape_X[row] = X[r]
+        else:
+            tape_X[row] = 0
+        u[:] = 0
+        add_row_product(h, W_hh, u)
+        cells.step(kind, Z[r], u, b_hn, state, tape_A[row])
+        tape_H[row + 1] = h
+        y = s.output[r]
+        if s.config[OWN_OUTPUT]:
+            y[:] = b_y
+            add_row_product(h, W_hy, y)
+        else:
+            y[:] = h
+
+
+@kernel
+def readout_forward(s, plan, X):
+    """Outputs in the units of the network; `present` gives them in the units of the stream."""
+    W_hy, b_y = readout_views(s, s.params)
+    frames = plan.shape[0]
+    output = s.output[:frames]
+    for r in range(frames):
+        output[r] = b_y
+    add_product(X, W_hy, output)
+    for r in range(frames):
+        row = plan[r, PLAN_ROW]
+        if plan[r, PLAN_BEGIN] & NEW:
+            s.stats[plan[r, PLAN_STREAM]] = 0
+        tape_X, tape_Y, tape_D = readout_tape(s, plan[r, PLAN_SLOT])
+        readouts.activate(s.config[KIND], output[r])
+        tape_X[row] = X[r]
+        tape_Y[row] = output[r]
+        tape_D[row] = 0
+
+
+@kernel
+def present(s, stream, y):
+    """Bring an output of the readout to the units of the stream, in place."""
+    if s.config[STANDARDIZE]:
+        standardize.backward(s.stats[stream], y, (s.stats.shape[1] - 1) // 2)
+
+
+@kernel
+def score(s, stream, slot, row, token, target):
+    """Loss of the output in that row of the tape, prequential; notes its gradient."""
+    _, tape_Y, tape_D = readout_tape(s, slot)
+    if not s.config[STANDARDIZE]:
+        return readouts.score(s.config[KIND], tape_Y[row], token, target, tape_D[row])
+    standardized = s.dy[0, : target.shape[0]]
+    standardize.forward(s.stats[stream], target, standardized)
+    loss = readouts.score(s.config[KIND], tape_Y[row], token, standardized, tape_D[row])
+    standardize.observe(s.stats[stream], target)
+    return loss
+
+
+@kernel
+def backward(s, slot, frames, targets, version, group, dY):
+    """Take the gradient dY (frames, O) of a window's outputs back through it.
+
+    Adds to gradient buffer `group`, fills `dx`. `version` names older parameters, -1 those in force. A readout makes
+    its own dY from what `score` noted, divided by the number of targets.
+    """
+    params = s.versions[version] if version >= 0 else s.params
+    if s.config[KIND] >= SOFTMAX:
+        readout_backward(s, slot, frames, targets, params, s.grads[group])
+    else:
+        cell_backward(s, slot, frames, params, s.grads[group], dY)
+
+
+@kernel
+def cell_backward(s, slot, frames, params, grads, dY):
+    kind = s.config[KIND]
+    W_xh, W_hh, _, b_hn, W_hy, _ = cell_views(s, params)
+    dW_xh, dW_hh, db_h, db_hn, dW_hy, db_y = cell_views(s, grads)
+    X, H, A = cell_tape(s, slot)
+    dz = s.dz[:frames]
+    du = s.du[:frames] if kind == cells.GRU else dz
+    if s.config[OWN_OUTPUT]:
+        add_product(H[1 : frames + 1].T, dY, dW_hy)
+        add_rows(dY, db_y)
+        dH = s.dy[:frames]
+        dH[:] = 0
+        add_transposed(dY, W_hy, dH)
+    else:
+        dH = dY
+    dh, dc = s.carry[0], s.carry[1]
+    s.carry[:] = 0
+    for t in range(frames - 1, -1, -1):
+        for j in range(dh.shape[0]):
+            dh[j] += dH[t, j]
+        cells.gradient(kind, A[t], H[t], dh, dc, dz[t], du[t])
+        if t > 0:
+            add_transposed(du[t : t + 1], W_hh, s.carry[:1])
+    add_product(H[:frames].T, du, dW_hh)
+    add_rows(dz, db_h)
+    if kind == cells.GRU:
+        add_rows(du[:, 2 * dh.shape[0] :], db_hn)
+    vectors = False
+    for t in range(frames):
+        token = s.tokens[slot, t]
+        if token < 0:
+            vectors = True
+        else:
+            dW_xh[token] += dz[t]
+    if vectors:
+        add_product(X[:frames].T, dz, dW_xh)
+        if s.config[NEEDS_DX]:
+            s.dx[:frames] = 0
+            add_transposed(dz, W_xh, s.dx[:frames])
+
+
+@kernel
+def readout_backward(s, slot, frames, targets, params, grads):
+    W_hy, _ = readout_views(s, params)
+    dW_hy, db_y = readout_views(s, grads)
+    X, _, D = readout_tape(s, slot)
+    D = D[:frames]
+    share = float32(1.0 / targets)
+    for t in range(frames):
+        for j in range(D.shape[1]):
+            D[t, j] *= share
+    add_product(X[:frames].T, D, dW_hy)
+    add_rows(D, db_y)
+    s.dx[:frames] = 0
+    add_transposed(D, W_hy, s.dx[:frames])

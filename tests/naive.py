@@ -1,0 +1,371 @@
+"""The oracle: cells, readouts, optimisers and the learning schedule in plain float64 NumPy.
+
+Written from the equations, one frame at a time, for clarity and not for speed. It shares no code with the library.
+Vectors are rows, `z = x @ W_xh + h @ W_hh + b_h`, and a token is the one-hot vector it stands for.
+"""
+
+from collections import defaultdict, deque
+from types import SimpleNamespace
+
+import numpy as np
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def as_vector(x, size):
+    """A vector in float64, or the one-hot vector of a token."""
+    return np.eye(size)[x] if np.ndim(x) == 0 else np.asarray(x, np.float64)
+
+
+class Module:
+    """Named parameters with their gradients and whatever the optimiser remembers of each."""
+
+    def __init__(self, params):
+        self.params = {name: np.array(value, np.float64) for name, value in params.items()}
+        self.grads = self.zeros()
+        self.memory = defaultdict(dict)
+
+    def zeros(self):
+        return {name: np.zeros_like(value) for name, value in self.params.items()}
+
+    def take_grads(self):
+        """The gradients gathered so far; gathering starts again from zero."""
+        taken, self.grads = self.grads, self.zeros()
+        return taken
+
+
+# --- cells -----------------------------------------------------------------------------------------------------------
+
+
+class Cell(Module):
+    """A recurrent cell. A subclass gives the recurrence and its derivative; the layer's own output is added here.
+
+    `forward` takes the state of the frame before and returns the output, the new state and a frame: everything
+    that `backward` needs to know of this time step.
+    """
+
+    def start(self):
+        """The state before the first frame."""
+        return {"h": np.zeros(len(self.params["W_hh"]))}
+
+    def forward(self, x, state):
+        x = as_vector(x, len(self.params["W_xh"]))
+        frame = SimpleNamespace(x=x, old=state)
+        frame.new = self.recur(frame)
+        h = frame.new["h"]
+        y = h @ self.params["W_hy"] + self.params["b_y"] if "W_hy" in self.params else h
+        return y, frame.new, frame
+
+    def backward(self, frames, dys):
+        """Add the parameters' gradients of these frames to `grads`; return the gradients of their inputs (n, I).
+
+        The state before the first of the frames counts as a constant, and so does the future after the last.
+        """
+        dxs = []
+        dstate = {name: np.zeros_like(value) for name, value in self.start().items()}
+        for frame, dy in zip(reversed(frames), reversed(dys), strict=True):
+            if "W_hy" in self.params:
+                self.grads["W_hy"] += np.outer(frame.new["h"], dy)
+                self.grads["b_y"] += dy
+                dy = dy @ self.params["W_hy"].T
+            dstate["h"] = dstate["h"] + dy
+            dx, dstate = self.unrecur(frame, dstate)
+            dxs.append(dx)
+        return np.array(dxs[::-1])
+
+
+class RNN(Cell):
+    """h = tanh(x W_xh + h W_hh + b_h)."""
+
+    def recur(self, frame):
+        p = self.params
+        return {"h": np.tanh(frame.x @ p["W_xh"] + frame.old["h"] @ p["W_hh"] + p["b_h"])}
+
+    def unrecur(self, frame, dnew):
+        dz = dnew["h"] * (1 - frame.new["h"] ** 2)
+        self.grads["W_xh"] += np.outer(frame.x, dz)
+        self.grads["W_hh"] += np.outer(frame.old["h"], dz)
+        self.grads["b_h"] += dz
+        return dz @ self.params["W_xh"].T, {"h": dz @ self.params["W_hh"].T}
+
+
+class LSTM(Cell):
+    """c = f c + i g, h = o tanh(c); the gates lie in the order i, f, g, o."""
+
+    def start(self):
+        return {"h": np.zeros(len(self.params["W_hh"])), "c": np.zeros(len(self.params["W_hh"]))}
+
+    def recur(self, frame):
+        p = self.params
+        i, f, g, o = np.split(frame.x @ p["W_xh"] + frame.old["h"] @ p["W_hh"] + p["b_h"], 4)
+        frame.i, frame.f, frame.g, frame.o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+        c = frame.f * frame.old["c"] + frame.i * frame.g
+        return {"h": frame.o * np.tanh(c), "c": c}
+
+    def unrecur(self, frame, dnew):
+        i, f, g, o, tanh_c = frame.i, frame.f, frame.g, frame.o, np.tanh(frame.new["c"])
+        dc = dnew["c"] + dnew["h"] * o * (1 - tanh_c**2)
+        di = dc * g * i * (1 - i)
+        df = dc * frame.old["c"] * f * (1 - f)
+        dg = dc * i * (1 - g**2)
+        do = dnew["h"] * tanh_c * o * (1 - o)
+        dz = np.concatenate([di, df, dg, do])
+        self.grads["W_xh"] += np.outer(frame.x, dz)
+        self.grads["W_hh"] += np.outer(frame.old["h"], dz)
+        self.grads["b_h"] += dz
+        return dz @ self.params["W_xh"].T, {"h": dz @ self.params["W_hh"].T, "c": dc * f}
+
+
+class GRU(Cell):
+    """n = tanh(x W_xn + b_n + r (h W_hn + b_hn)), h = (1 - z) n + z h; the gates lie in the order r, z, n."""
+
+    def recur(self, frame):
+        p, h = self.params, frame.old["h"]
+        xr, xz, xn = np.split(frame.x @ p["W_xh"] + p["b_h"], 3)
+        hr, hz, hn = np.split(h @ p["W_hh"], 3)
+        frame.r, frame.z, frame.hn = sigmoid(xr + hr), sigmoid(xz + hz), hn + p["b_hn"]
+        frame.n = np.tanh(xn + frame.r * frame.hn)
+        return {"h": (1 - frame.z) * frame.n + frame.z * h}
+
+    def unrecur(self, frame, dnew):
+        r, z, n, h, dh = frame.r, frame.z, frame.n, frame.old["h"], dnew["h"]
+        dn = dh * (1 - z) * (1 - n**2)
+        dz = dh * (h - n) * z * (1 - z)
+        dr = dn * frame.hn * r * (1 - r)
+        dx_side = np.concatenate([dr, dz, dn])
+        dh_side = np.concatenate([dr, dz, dn * r])
+        self.grads["W_xh"] += np.outer(frame.x, dx_side)
+        self.grads["W_hh"] += np.outer(h, dh_side)
+        self.grads["b_h"] += dx_side
+        self.grads["b_hn"] += dn * r
+        return dx_side @ self.params["W_xh"].T, {"h": dh * z + dh_side @ self.params["W_hh"].T}
+
+
+# --- readouts --------------------------------------------------------------------------------------------------------
+
+
+class Readout(Module):
+    """raw = h W_hy + b_y. A subclass gives the published output, the loss and the loss's gradient in raw."""
+
+    def forward(self, h):
+        return h @ self.params["W_hy"] + self.params["b_y"]
+
+    def backward(self, h, draw):
+        self.grads["W_hy"] += np.outer(h, draw)
+        self.grads["b_y"] += draw
+        return draw @ self.params["W_hy"].T
+
+
+class Softmax(Readout):
+    def output(self, raw):
+        e = np.exp(raw - raw.max())
+        return e / e.sum()
+
+    def loss(self, raw, target):
+        return np.log(np.exp(raw - raw.max()).sum()) + raw.max() - raw[target]
+
+    def draw(self, raw, target):
+        return self.output(raw) - np.eye(len(raw))[target]
+
+
+class Linear(Readout):
+    def output(self, raw):
+        return raw
+
+    def loss(self, raw, target):
+        return 0.5 * np.sum((raw - target) ** 2)
+
+    def draw(self, raw, target):
+        return raw - target
+
+
+class Gaussian(Readout):
+    """raw = [mean, log_std]; the loss is the negative log-likelihood."""
+
+    def output(self, raw):
+        mean, log_std = np.split(raw, 2)
+        return np.concatenate([mean, np.exp(log_std)])
+
+    def loss(self, raw, target):
+        mean, log_std = np.split(raw, 2)
+        return np.sum(log_std + 0.5 * ((target - mean) / np.exp(log_std)) ** 2 + 0.5 * np.log(2 * np.pi))
+
+    def draw(self, raw, target):
+        mean, log_std = np.split(raw, 2)
+        error = (target - mean) / np.exp(log_std)
+        return np.concatenate([-error / np.exp(log_std), 1 - error**2])
+
+
+MODULES = {kind.__name__: kind for kind in (RNN, LSTM, GRU, Softmax, Linear, Gaussian)}
+
+
+def copy_of(module):
+    """The oracle's own module of the same kind and with the same parameters as one of the library's."""
+    return MODULES[type(module).__name__](module.params)
+
+
+# --- optimisers ------------------------------------------------------------------------------------------------------
+
+
+class Optimizer:
+    """`apply` clips by the norm of all the module's gradients together. A gradient that is not finite is skipped."""
+
+    def __init__(self, learning_rate, **constants):
+        self.learning_rate = learning_rate
+        self.constants = constants
+
+    def apply(self, module, grads, clip_norm=None):
+        norm = np.sqrt(sum(np.sum(g**2) for g in grads.values()))
+        if not np.isfinite(norm):
+            return
+        scale = min(1, clip_norm / norm) if clip_norm and norm else 1
+        for name, p in module.params.items():
+            p -= self.learning_rate * self.direction(scale * grads[name], module.memory[name], **self.constants)
+
+
+class SGD(Optimizer):
+    def direction(self, g, memory, momentum=0.0):
+        memory["m"] = momentum * memory.get("m", 0) + g
+        return memory["m"]
+
+
+class RMSprop(Optimizer):
+    def direction(self, g, memory, decay=0.99, epsilon=1e-8):
+        memory["v"] = decay * memory.get("v", 0) + (1 - decay) * g**2
+        return g / (np.sqrt(memory["v"]) + epsilon)
+
+
+class Adagrad(Optimizer):
+    def direction(self, g, memory, epsilon=1e-10):
+        memory["v"] = memory.get("v", 0) + g**2
+        return g / (np.sqrt(memory["v"]) + epsilon)
+
+
+class Adam(Optimizer):
+    def direction(self, g, memory, beta1=0.9, beta2=0.999, epsilon=1e-8):
+        memory["t"] = memory.get("t", 0) + 1
+        memory["m"] = beta1 * memory.get("m", 0) + (1 - beta1) * g
+        memory["v"] = beta2 * memory.get("v", 0) + (1 - beta2) * g**2
+        m = memory["m"] / (1 - beta1 ** memory["t"])
+        v = memory["v"] / (1 - beta2 ** memory["t"])
+        return m / (np.sqrt(v) + epsilon)
+
+
+# --- the network and its schedule ------------------------------------------------------------------------------------
+
+
+class Stream:
+    def __init__(self, cells):
+        self.begin(cells)
+        self.begins = False  # the next frame begins a new sequence
+        self.window = []  # the frames of the open window
+        self.last_loss = np.nan
+
+    def begin(self, cells):
+        self.states = [cell.start() for cell in cells]
+        self.begins = False
+
+
+class NaiveNetwork:
+    """Truncated back-propagation through time over several streams, from the parameters that `net` has now.
+
+    Windows are numbered as they close and grouped `accumulate` at a time; a group's gradient is applied
+    `gradient_delay` group ends after its own. It is always taken with the parameters of the moment its window closed.
+    """
+
+    def __init__(self, net, optimizer, window=16, accumulate=1, gradient_delay=0, clip_norm=None, predict="target"):
+        self.cells = [copy_of(layer) for layer in net.layers]
+        self.readout = copy_of(net.readout)
+        self.modules = [*self.cells, self.readout]
+        self.optimizer, self.clip_norm = optimizer, clip_norm
+        self.window, self.accumulate, self.gradient_delay = window, accumulate, gradient_delay
+        self.predict = predict
+        self.streams = {}
+        self.closed = 0  # windows so far
+        self.waiting = deque()  # gradients of the groups that have ended and are not applied yet
+
+    def params(self):
+        """The parameters of every layer and last the readout's, each a dict of names."""
+        return [module.params for module in self.modules]
+
+    def reset(self, stream=""):
+        self.stream(stream).begins = True
+
+    def step(self, x, stream=""):
+        """One frame forward. With predict="next", x is first the target of the frame before it in the sequence."""
+        s = self.stream(stream)
+        if self.predict == "next" and s.window and not s.begins:
+            self.score(s, x)
+        return self.forward(s, x)
+
+    def learn(self, x, target, stream=""):
+        """One frame forward and its target; the loss in nats."""
+        s = self.stream(stream)
+        self.forward(s, x)
+        return self.score(s, target)
+
+    def loss(self, stream=""):
+        return self.stream(stream).last_loss
+
+    def stream(self, name):
+        return self.streams.setdefault(name, Stream(self.cells))
+
+    def forward(self, s, x):
+        if s.begins or len(s.window) == self.window:
+            self.close(s)
+        if s.begins:
+            s.begin(self.cells)
+        frame = SimpleNamespace(tape=[], draw=None)
+        for k, cell in enumerate(self.cells):
+            x, s.states[k], of_cell = cell.forward(x, s.states[k])
+            frame.tape.append(of_cell)
+        frame.h, frame.raw = x, self.readout.forward(x)
+        s.window.append(frame)
+        return self.readout.output(frame.raw)
+
+    def score(self, s, target):
+        """Score the stream's last frame; the target of a window's last frame closes the window."""
+        frame = s.window[-1]
+        frame.draw = self.readout.draw(frame.raw, target)
+        s.last_loss = self.readout.loss(frame.raw, target)
+        if len(s.window) == self.window:
+            self.close(s)
+        return s.last_loss
+
+    def close(self, s):
+        frames, s.window = s.window, []
+        targets = sum(frame.draw is not None for frame in frames)
+        if not targets:
+            return
+        dys = [np.zeros_like(f.h) if f.draw is None else self.readout.backward(f.h, f.draw / targets) for f in frames]
+        for k, cell in reversed(list(enumerate(self.cells))):
+            dys = cell.backward([frame.tape[k] for frame in frames], dys)
+        self.closed += 1
+        if self.closed % self.accumulate == 0:
+            self.end_group()
+
+    def end_group(self):
+        self.waiting.append([module.take_grads() for module in self.modules])
+        if len(self.waiting) <= self.gradient_delay:
+            return
+        for module, grads in zip(self.modules, self.waiting.popleft(), strict=True):
+            mean = {name: g / self.accumulate for name, g in grads.items()}
+            self.optimizer.apply(module, mean, self.clip_norm)
+
+
+# --- comparing -------------------------------------------------------------------------------------------------------
+
+
+def flat(params):
+    """All the numbers of a dict of arrays, or of a list of such dicts, in order."""
+    dicts = [params] if isinstance(params, dict) else params
+    return np.concatenate([np.ravel(value).astype(np.float64) for d in dicts for value in d.values()])
+
+
+def distance(actual, reference):
+    """‖actual - reference‖ / ‖reference‖."""
+    actual, reference = np.asarray(actual, np.float64), np.asarray(reference, np.float64)
+    assert actual.shape == reference.shape
+    return np.linalg.norm(actual - reference) / np.linalg.norm(reference)

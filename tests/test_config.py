@@ -1,0 +1,301 @@
+"""The configuration: what is valid loads, and whatever is not ends in one line that names the file and the key."""
+
+import io
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from streamrnn import config as cf
+from streamrnn.config import Config, ConfigError, describe, load, network_line, parse, stages, workers
+from streamrnn.sources import sensor_names
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
+TEXT = (Path(__file__).parent.parent / "configs" / "text.toml").read_text()
+SOCKET = (Path(__file__).parent.parent / "configs" / "socket.toml").read_text()
+LAST = len(TEXT.splitlines())  # its last line says how many passes
+
+
+def problem(text: str, **options: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "x.toml", **options)
+    message = str(caught.value)
+    assert message.startswith("x.toml: ")
+    assert len(message.splitlines()) == 1
+    return message
+
+
+def changed(old: str, new: str, text: str = TEXT) -> str:
+    assert old in text
+    return text.replace(old, new, 1)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_configs_load_under_their_file_names(path):
+    config = load(path)
+    assert config.name == path.stem
+    again = msgspec.json.decode(msgspec.json.encode(config), type=Config)
+    assert again == config  # a checkpoint may keep it
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_plan_fits_into_80_columns_and_names_every_address(path):
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(describe(load(path)))
+    plan = console.export_text()
+    assert max(map(len, plan.splitlines())) <= 80
+    for word in ("layer 1", "readout", "worker 1", *msgspec.structs.astuple(load(path).sockets)):
+        assert word in plan
+
+
+def test_the_text_config_is_the_one_of_the_readme():
+    config = load(CONFIGS[-1])
+    assert [(layer.cell, layer.units) for layer in config.layers] == [("lstm", 128)] * 2
+    assert (config.optimizer.kind, config.optimizer.learning_rate) == ("adam", 2e-3)
+    assert (config.learning.window, config.learning.gradient_delay, config.learning.clip_norm) == (16, 1, 1.0)
+    assert config.source == cf.TextConfig(path=None, passes=0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("window = 16", "windw = 16", 'unknown key "learning.windw"; did you mean "window"?'),
+        ("[learning]", "[learing]", 'unknown key "learing"; did you mean "learning"?'),
+        ("units =", "unit =", 'unknown key "layers[0].unit"; did you mean "units"?'),
+        ("\nname", "\nwindow = 3\nname", 'unknown key "window"; did you mean "learning.window"?'),
+        ("\nname", "\nzebra = 3\nname", 'unknown key "zebra"; the keys here are name, input'),
+        ("2e-3", "2e-3\nmomentum = 0.9", 'unknown key "optimizer.momentum"; kind "adam" has kind, learning_rate'),
+        ("window = 16", "window = 0", '"learning.window" must be an integer from 1 to 65536, not 0'),
+        ("window = 16", "window = true", '"learning.window" must be an integer from 1 to 65536, not true'),
+        ("window = 16", 'window = "16"', '"learning.window" must be an integer from 1 to 65536, not "16"'),
+        ("window = 16", "window = 2020-01-01", "not 2020-01-01"),
+        ("clip_norm = 1.0", "clip_norm = nan", '"learning.clip_norm" must be a number from 0'),
+        ("clip_norm = 1.0", "clip_norm = inf", '"learning.clip_norm" must be a number from 0'),
+        ("2e-3", "0", '"optimizer.learning_rate" must be a number > 0 and <= 1000, not 0'),
+        ("2e-3", "inf", '"optimizer.learning_rate" must be a number > 0'),
+        ("learning_rate = 2e-3", "", '"optimizer.learning_rate" is missing; it must be a number > 0'),
+        ("2e-3", "2e-3\nbeta1 = 1.0", '"optimizer.beta1" must be a number >= 0 and < 1, not 1.0'),
+        ('"adam"', '"adamw"', '"optimizer.kind" must be "sgd", "rmsprop", "adagrad" or "adam", not "adamw"; did you'),
+        ('kind = "adam"', "", '"optimizer.kind" is missing; it must be "sgd"'),
+        (
+            'cell = "lstm"',
+            'cell = "lsmt"',
+            '"layers[0].cell" must be "gru", "lstm" or "rnn", not "lsmt"; did you mean "lstm"?',
+        ),
+        ("units = 128", "units = 0x" + "f" * 5000, '"layers[0].units" must be an integer'),
+        ("units = 128", "units = " + "9" * 5000, "too many digits"),
+        ("units = 128", "units = " + "[" * 5000, "nested too deeply"),
+        ('name = "text"', "", '"name" is missing'),
+        ('name = "text"', 'name = "../up"', '"name" must be 1 to 64 letters, digits, - or _, not "../up"'),
+        ('name = "text"', 'name = "two\\nlines"', '"name" must be'),
+        ("[input]", "[input", "at line 7"),
+        ("passes = 0", "passes = [", f"at line {LAST + 1}, the end of the file"),
+        ("passes = 0", "passes = 0\npasses = 0", f"at line {LAST + 1}"),
+        ("[source]", "[[source]]", '"source" must be a table whose kind is "text", "sensors" or "none", not a list'),
+        ("passes = 0", 'path = ""', '"source.path" must be a string of at least one character'),
+        ("passes = 0", 'path = "a\\u0000b"', '"source.path" holds a NUL character'),
+        ("[source]", '[state]\nfolder = "a\\u0000b"\n[source]', '"state.folder" holds a NUL character'),
+        ('"next"', '"target"', '"predict" must be "next" with a text source'),
+        ('"softmax"', '"linear"', '"readout.kind" must be "softmax" where predict = "next"'),
+        ("size = 256", "size = 255", '"input" must be kind = "tokens", size = 256 to read text'),
+        ("size = 256", "size = 256\nstandardize = true", '"input.standardize" needs kind = "vector"'),
+        ("[source]", "[pipeline]\nplacement = [1, 1]\n[source]", '"pipeline.placement" places 2 stages'),
+        ("[source]", "[pipeline]\nplacement = [3, 0]\n[source]", '"pipeline.placement[1]" must be an integer from 1'),
+        ("[source]", "[pipeline]\nin_flight = 255\n[source]", '"pipeline.in_flight" must be at least'),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_remedy(old, new, message):
+    assert message in problem(changed(old, new))
+
+
+def test_next_input_prediction_needs_a_readout_of_the_inputs_size():
+    vector = changed('"target"', '"next"', SOCKET)
+    assert '"readout.size" must be 4' in problem(vector)
+    assert parse(changed("size = 2", "size = 4", vector)).readout.size == 4
+    assert '"input.size" must be an integer >= 1, not 0' in problem(changed("size = 4", "size = 0", SOCKET))
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["tcp://127.0.0.1:1", "tcp://127.8.9.1:65535", "tcp://localhost:5701", "ipc:///tmp/s", "ipc://s", "ipc://@s"],
+)
+def test_sockets_of_this_machine_are_accepted(endpoint):
+    assert parse(changed("tcp://127.0.0.1:5701", endpoint, SOCKET)).sockets.gate == endpoint
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "message"),
+    [
+        ("tcp://0.0.0.0:5701", "this machine only"),
+        ("tcp://*:5701", "this machine only"),
+        ("tcp://192.168.0.1:5701", "this machine only"),
+        ("tcp://127.0.0.1.example.org:5701", "this machine only"),
+        ("udp://127.0.0.1:5701", "this machine only"),
+        ("inproc://x", "this machine only"),
+        ("", "this machine only"),
+        ("tcp://127.0.0.1", "this machine only"),
+        ("tcp://127.0.0.1:0", "a port from 1 to 65535"),
+        ("tcp://127.0.0.1:*", "a port from 1 to 65535"),
+        ("tcp://127.0.0.1:65536", "a port from 1 to 65535"),
+        ("ipc://", "a path after ipc://"),
+        ("ipc:///" + "x" * 107, "must be shorter"),
+        ("tcp://127.0.0.1:5702", "uses one address twice"),
+    ],
+)
+def test_any_other_socket_is_refused(endpoint, message):
+    refusal = problem(changed("tcp://127.0.0.1:5701", endpoint, SOCKET))
+    assert message in refusal
+    assert '"sockets' in refusal
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes(b'name = "a"\nx = "\xe9"\n')
+    cases = [(tmp_path / "none.toml", "no such file"), (tmp_path, "directory"), (latin, "line 2 is not UTF-8")]
+    for path, message in cases:
+        with pytest.raises(ConfigError, match=message) as caught:
+            load(path)
+        assert str(caught.value).startswith(f"{path}: ")
+    with pytest.raises(ConfigError, match="null byte"):
+        load("a\0b")
+
+
+def test_size_0_means_as_many_as_there_are_sensors():
+    text = (CONFIGS[0].parent / "sensors.toml").read_text()
+    count, config = len(sensor_names()), parse(text)
+    assert (config.input.size, config.readout.size) == (count, count)
+    assert stages(config)[-1].output == 2 * count  # means and deviations
+    wrong = problem(text.replace("size = 0", f"size = {count + 1}"))
+    assert f'"input.size" must be {count}, this machine\'s number of sensors' in wrong
+
+
+def test_a_source_on_the_command_line_is_read_once():
+    assert parse(TEXT, source="a.txt").source == cf.TextConfig(path="a.txt", passes=1)
+    paced = changed("passes = 0", "passes = 0\nrate = 50.0")
+    assert parse(paced, source="-").source == cf.TextConfig(path="-", passes=1, rate=50.0)
+    assert '"predict" must be "next"' in problem(SOCKET, source="a.txt")
+    sensors = (CONFIGS[0].parent / "sensors.toml").read_text()
+    assert '"input" must be kind = "tokens", size = 256' in problem(sensors, source="a.txt")
+
+
+def test_parameters_are_counted_from_the_shapes():
+    config = parse(TEXT)
+    # 4 gates of 128 units over 256 inputs, 128 hidden values and a bias; the same over 128; 128 to 256 and a bias.
+    assert [stage.parameters for stage in stages(config)] == [197_120, 131_584, 33_024]
+    assert network_line(config) == "256 tokens → LSTM 128 → LSTM 128 → softmax 256, 361,728 parameters"
+    spread = changed("placement = [2]", "", SOCKET)
+    layers = '[[layers]]\ncell = "gru"\nunits = 3\noutput = 5\n[[layers]]\ncell = "rnn"\nunits = 7\n[[layers]]'
+    counts = [(s.input, s.output, s.parameters) for s in stages(parse(changed("[[layers]]", layers, spread)))]
+    assert counts[:2] == [(4, 5, 3 * 3 * (4 + 3 + 1) + 3 + 5 * (3 + 1)), (5, 7, 7 * (5 + 7 + 1))]
+
+
+def test_placement_gives_each_worker_consecutive_stages():
+    assert workers(parse(TEXT)) == [range(0, 1), range(1, 2), range(2, 3)]
+    placed = changed("[source]", "[pipeline]\nplacement = [2, 1]\n[source]")
+    assert workers(parse(placed)) == [range(0, 2), range(2, 3)]
+
+
+def test_the_state_folder_follows_the_xdg_specification(monkeypatch, tmp_path):
+    config = parse(TEXT)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
+    assert config.folder == Path("/somewhere/streamrnn/text")
+    for ignored in ("", "relative"):
+        monkeypatch.setenv("XDG_STATE_HOME", ignored)
+        assert config.folder == tmp_path / ".local/state/streamrnn/text"
+    own = parse(changed("[source]", '[state]\nfolder = "~/mine"\n[source]'))
+    assert own.folder == tmp_path / "mine"
+
+
+# Whatever the file holds, it loads or is refused in one line.
+
+
+def toml(value: object) -> str:
+    """A value as TOML, tables inline."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key, ensure_ascii=False)} = {toml(v)}" for key, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("NaN", "nan").replace("Infinity", "inf")
+
+
+def document(table: dict[str, object]) -> str:
+    return "\n".join(f"{json.dumps(key, ensure_ascii=False)} = {toml(value)}" for key, value in table.items())
+
+
+def places(node: object, path: tuple = ()) -> list[tuple]:
+    """The path of every value in a document."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [place for key, value in items for place in ((*path, key), *places(value, (*path, key)))]
+
+
+KNOWN = sorted({*cf._tables(), *(name for table in cf._tables().values() for name in table)})
+KEYS = st.sampled_from(KNOWN) | st.text()
+LEAVES: st.SearchStrategy[object] = (
+    st.none().map(lambda _: [])
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["adam", "lstm", "tokens", "vector", "next", "target", "gaussian", "sensors", "none"])
+    | st.text()
+)
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3))
+
+
+def loads_or_explains(text: str) -> str | None:
+    try:
+        parse(text, "x.toml")
+    except ConfigError as error:
+        message = str(error)
+        assert message.startswith("x.toml: ")
+        assert len(message.splitlines()) == 1
+        return message
+    return None
+
+
+@given(st.text())
+def test_random_text_loads_or_is_explained(text):
+    assert loads_or_explains(text) is not None  # nobody types a valid configuration by chance
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=6))
+def test_random_toml_is_explained(table):
+    assert loads_or_explains(document(table)) is not None
+
+
+@settings(max_examples=200)
+@given(st.data(), VALUES)
+def test_a_random_value_anywhere_loads_or_is_explained_with_its_key(data, value):
+    text = data.draw(st.sampled_from([TEXT, SOCKET]))
+    table = tomllib.loads(text)
+    *path, last = data.draw(st.sampled_from(places(table)))
+    spot = table
+    for key in path:
+        spot = spot[key]
+    spot[last] = value
+    message = loads_or_explains(document(table))
+    if message is not None and "not valid TOML" not in message:
+        assert re.search(r'"[^"]+"', message)
+
+
+@given(st.data(), st.from_regex(r"[\w-]{1,20}", fullmatch=True).filter(lambda name: name not in KNOWN))
+def test_a_random_key_anywhere_is_refused_by_its_name(data, name):
+    table = tomllib.loads(TEXT)
+    spot = data.draw(st.sampled_from([table, *table["layers"], *(v for v in table.values() if isinstance(v, dict))]))
+    spot[name] = 1
+    message = problem(document(table))
+    assert message.startswith("x.toml: unknown key")
+    assert f'{name}"' in message
+
+
+@given(st.data())
+def test_random_damage_to_a_file_loads_or_is_explained(data):
+    start = data.draw(st.integers(0, len(TEXT)))
+    end = data.draw(st.integers(start, min(len(TEXT), start + 20)))
+    loads_or_explains(TEXT[:start] + data.draw(st.text(max_size=5)) + TEXT[end:])

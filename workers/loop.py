@@ -1,0 +1,247 @@
+"""The hot loop of a worker: it receives, computes and sends without any Python.
+
+It hosts consecutive stages. Frames come in and go out, gradients come back and go up. It returns to Python when a
+message asks for it, when nothing came for a while, and after a number of messages.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from streamrnn import chain
+from streamrnn.buffers import INPUTS, OUTPUTS
+from streamrnn.frames import COLUMNS, EMIT, FLAGS, INPUT, SCORED
+from streamrnn.jit import kernel
+from streamrnn.schedule import CLOSED, LEARNED
+from streamrnn.schedule import FRAMES as WINDOW_FRAMES
+from streamrnn.wire import (
+    BARRIER,
+    FRAMES,
+    GRADIENT,
+    H_EPOCH,
+    H_EXTRA,
+    H_FRAMES,
+    H_KIND,
+    H_MAGIC,
+    H_NUMBER,
+    H_VECTORS,
+    H_WIDTH,
+    HEADER,
+    MAGIC,
+    OUTPUT,
+)
+from streamrnn.workers.native import DONT_WAIT, POLL_IN, zmq_poll, zmq_recv, zmq_send
+
+# positions in Links.sockets
+FRAMES_IN, GRADIENTS_IN, CONTROL, FRAMES_OUT, GRADIENTS_OUT = range(5)
+# positions in Links.state
+EPOCH, START, USED_INPUTS, USED_TARGETS, HAS_FRAMES, HAS_BARRIER, DONE_FRAMES, BAD, TARGET_WIDTH = range(9)
+# why `serve` returns
+PAUSE, AT_BARRIER = range(2)
+
+PATIENCE = 200  # milliseconds without a message before Python has a look
+MESSAGES = 256  # before Python has a look
+
+
+class Links(NamedTuple):
+    """A worker's sockets and the messages in hand."""
+
+    sockets: np.ndarray  # (5,) uint64: libzmq handles, 0 for none
+    polls: np.ndarray  # (3, 2) int64: zmq_pollitem_t of the sockets that are read, in that order
+    state: np.ndarray  # (9,) int64
+    incoming: np.ndarray  # int64: the message whose frames are being worked through
+    gradient: np.ndarray  # int64: a gradient, on its way in or out
+    outgoing: np.ndarray  # int64: a segment's outputs
+    losses: np.ndarray  # (block,) float64
+
+
+@kernel
+def receive(links, socket, message):
+    """Bytes received into `message`, -1 if there was nothing; what does not fit or does not belong is counted as bad."""
+    while True:
+        size = zmq_recv(links.sockets[socket], message.ctypes.data, message.nbytes, DONT_WAIT)
+        if size < 0:
+            return -1
+        if fits(message, size) and message[H_EPOCH] == links.state[EPOCH]:
+            return size
+        links.state[BAD] += 1
+
+
+@kernel
+def fits(message, size):
+    """Whether the counts in the header tell that size."""
+    if size > message.nbytes or size < 8 * HEADER or message[H_MAGIC] != MAGIC:
+        return False
+    frames, vectors, width, extra = message[H_FRAMES], message[H_VECTORS], message[H_WIDTH], message[H_EXTRA]
+    if min(frames, vectors, width, extra) < 0 or max(frames, vectors, width, extra) > message.nbytes:
+        return False
+    return 8 * (HEADER + COLUMNS * frames) + 4 * (vectors * width + extra) == size
+
+
+@kernel
+def send(links, socket, message):
+    """Send a message, the size its header tells. It never waits: what is queued is bounded by the gate's credit."""
+    frames, vectors, width, extra = message[H_FRAMES], message[H_VECTORS], message[H_WIDTH], message[H_EXTRA]
+    size = 8 * (HEADER + COLUMNS * frames) + 4 * (vectors * width + extra)
+    while zmq_send(links.sockets[socket], message.ctypes.data, size, 0) < 0:
+        links.state[BAD] += 1
+
+
+@kernel
+def start_message(message, kind, epoch, number, frames, vectors, width, extra):
+    """Write a header."""
+    message[H_MAGIC] = MAGIC
+    message[H_KIND] = kind
+    message[H_EPOCH] = epoch
+    message[H_NUMBER] = number
+    message[H_FRAMES] = frames
+    message[H_VECTORS] = vectors
+    message[H_WIDTH] = width
+    message[H_EXTRA] = extra
+
+
+@kernel
+def parts(message):
+    """frames (n, 5), vectors (m, width) and extra (k,) of a message, as views."""
+    frames, vectors, width, extra = message[H_FRAMES], message[H_VECTORS], message[H_WIDTH], message[H_EXTRA]
+    at = HEADER + COLUMNS * frames
+    floats = message[at:].view(np.float32)
+    return (
+        message[HEADER:at].reshape(frames, COLUMNS),
+        floats[: vectors * width].reshape(vectors, width),
+        floats[vectors * width : vectors * width + extra],
+    )
+
+
+@kernel
+def wait(links, first, count):
+    """Wait for some of the sockets that are read; true if Python should have a look: control, time or a signal."""
+    ready = zmq_poll(links.polls[first:].ctypes.data, count, PATIENCE)
+    return ready <= 0 or links.polls[CONTROL, 1] >> 48 & POLL_IN != 0
+
+
+@kernel
+def take_gradients(stages, t, links):
+    """Learn from every window whose gradient has come, and pass the gradient of its inputs on."""
+    while t.counters[LEARNED] < t.counters[CLOSED]:
+        if receive(links, GRADIENTS_IN, links.gradient) < 0:
+            return
+        message = links.gradient
+        window = t.queue[t.counters[LEARNED] % t.queue.shape[0]]
+        last = stages[len(stages) - 1]
+        _, dY, _ = parts(message)
+        if (
+            message[H_KIND] == GRADIENT
+            and message[H_NUMBER] == t.counters[LEARNED]
+            and dY.shape[0] == window[WINDOW_FRAMES]
+            and dY.shape[1] == last.config[OUTPUTS]
+        ):
+            learn(stages, t, links, dY)
+        else:
+            links.state[BAD] += 1
+
+
+@kernel
+def learn(stages, t, links, dY):
+    """Take the oldest closed window back, and send the gradient of its inputs up if there is somebody."""
+    number = t.counters[LEARNED]
+    frames = chain.learn(stages, t, dY)
+    if links.sockets[GRADIENTS_OUT] != 0:
+        message = links.gradient
+        start_message(message, GRADIENT, links.state[EPOCH], number, 0, frames, stages[0].config[INPUTS], 0)
+        _, vectors, _ = parts(message)
+        vectors[:] = stages[0].dx[:frames]
+        send(links, GRADIENTS_OUT, message)
+
+
+@kernel
+def work(stages, t, links):
+    """Take the next segment of the frames in hand forward and send its outputs."""
+    state = links.state
+    frames, X, targets = parts(links.incoming)
+    start = state[START]
+    X = X[state[USED_INPUTS] :]
+    end, inputs = chain.advance(stages, t, frames, start, X)
+    segment = frames[start:end]
+    scored, emitted = 0, 0
+    for k in range(segment.shape[0]):
+        flags = segment[k, FLAGS]
+        scored += 1 if flags & SCORED else 0
+        emitted += 1 if flags & INPUT and flags & EMIT else 0
+    width = state[TARGET_WIDTH]
+    targets = targets[state[USED_TARGETS] * width : (state[USED_TARGETS] + scored) * width]
+    last, message = stages[len(stages) - 1], links.outgoing
+    outputs = last.config[OUTPUTS]
+    if chain.ends_in_readout(stages):
+        chain.score(last, t, segment, targets.reshape(scored if width else 0, width), links.losses)
+        start_message(message, OUTPUT, state[EPOCH], 0, end - start, emitted, outputs, end - start)
+        rows, vectors, extra = parts(message)
+        give_outputs(segment, last.output, vectors)
+        for k in range(end - start):
+            extra[k] = links.losses[k]
+    else:
+        start_message(message, FRAMES, state[EPOCH], 0, end - start, inputs, outputs, targets.shape[0])
+        rows, vectors, extra = parts(message)
+        vectors[:] = last.output[:inputs]
+        extra[:] = targets
+    rows[:] = segment
+    send(links, FRAMES_OUT, message)
+    state[START] = end
+    state[USED_INPUTS] += inputs
+    state[USED_TARGETS] += scored
+    state[DONE_FRAMES] += end - start
+    state[HAS_FRAMES] = 1 if end < frames.shape[0] else 0
+
+
+@kernel
+def give_outputs(segment, output, vectors):
+    """Copy the outputs of the frames that are to be published."""
+    row, given = 0, 0
+    for k in range(segment.shape[0]):
+        if segment[k, FLAGS] & INPUT:
+            if segment[k, FLAGS] & EMIT:
+                vectors[given] = output[row]
+                given += 1
+            row += 1
+
+
+@kernel
+def accept(links):
+    """Take the message that has just come: frames to work through, a barrier to stop at, or one just to pass on."""
+    state, kind = links.state, links.incoming[H_KIND]
+    if kind == FRAMES:
+        state[START] = 0
+        state[USED_INPUTS] = 0
+        state[USED_TARGETS] = 0
+        state[HAS_FRAMES] = 1 if 0 < links.incoming[H_FRAMES] <= links.losses.shape[0] else 0
+        state[BAD] += 1 - state[HAS_FRAMES]
+    else:
+        send(links, FRAMES_OUT, links.incoming)
+        state[HAS_BARRIER] = 1 if kind == BARRIER else 0
+
+
+@kernel
+def serve(stages, t, links):
+    """Work until Python should have a look; returns PAUSE, or AT_BARRIER with everything before it learned."""
+    state, counters = links.state, t.counters
+    nothing = stages[0].dx[:0]
+    readout = chain.ends_in_readout(stages)
+    for _ in range(MESSAGES):
+        if readout:
+            while counters[LEARNED] < counters[CLOSED]:
+                learn(stages, t, links, nothing)
+        else:
+            take_gradients(stages, t, links)
+        if not chain.settle(stages, t) or (state[HAS_BARRIER] and counters[LEARNED] < counters[CLOSED]):
+            if wait(links, GRADIENTS_IN, 2):
+                return PAUSE
+        elif state[HAS_FRAMES]:
+            work(stages, t, links)
+        elif state[HAS_BARRIER]:
+            state[HAS_BARRIER] = 0
+            return AT_BARRIER
+        elif receive(links, FRAMES_IN, links.incoming) >= 0:
+            accept(links)
+        elif wait(links, FRAMES_IN, 3):
+            return PAUSE
+    return PAUSE

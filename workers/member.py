@@ -1,0 +1,119 @@
+"""What every worker process has in common: it says hello to the supervisor, takes its orders and reports to it."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import zmq
+
+from streamrnn.checkpoint import CheckpointError
+from streamrnn.sources import SourceError
+
+REPORT_INTERVAL = 0.2  # seconds
+
+
+class Failure(Exception):
+    """Something outside the program is not as it must be; the text is one clear line."""
+
+
+def bind(socket: zmq.Socket, endpoint: str) -> None:
+    """Raises Failure if the address cannot be had."""
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        reason = zmq.strerror(error.errno or 0)
+        raise Failure(f"cannot listen on {endpoint}: {reason}; is another daemon running there?") from error
+
+
+def run(body: Callable[["Member"], None]) -> None:
+    """Run a worker; a failure is reported to the supervisor in one line."""
+    member = Member(sys.argv[1], sys.argv[2])
+    try:
+        body(member)
+    except (Failure, SourceError, CheckpointError) as error:
+        member.report("failed", reason=str(error))
+    except Exception as error:
+        member.report("failed", reason=f"{member.name}: {type(error).__name__}: {error}")
+        raise
+    finally:
+        member.close()
+
+
+class Member:
+    """A worker's line to the supervisor. Messages are JSON objects with a "kind".
+
+    A worker whose supervisor is gone ends by itself.
+    """
+
+    def __init__(self, endpoint: str, name: str) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor drains
+        self.name = name
+        self.parent = os.getppid()
+        self.context = zmq.Context()
+        self.control = self.context.socket(zmq.DEALER)
+        self.control.setsockopt(zmq.LINGER, 1000)
+        self.control.setsockopt(zmq.IDENTITY, name.encode())
+        self.control.connect(endpoint)
+        self.sockets: list[zmq.Socket] = []
+        self._reported = 0.0
+        self.report("hello", pid=os.getpid())
+
+    def socket(self, kind: int, *, bind: str | None = None, connect: str | None = None) -> zmq.Socket:
+        """A socket of the pipeline, without high-water mark: what is in flight is bounded by the gate's credit."""
+        socket = self.context.socket(kind)
+        socket.setsockopt(zmq.LINGER, 1000)
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.RECONNECT_IVL, 10)
+        self.sockets.append(socket)
+        if bind:
+            socket.bind(bind)
+        if connect:
+            socket.connect(connect)
+        return socket
+
+    def public_socket(self, kind: int, endpoint: str, options: dict[int, int]) -> zmq.Socket:
+        """A socket for clients, bound. Raises Failure if the address cannot be had."""
+        socket = self.context.socket(kind)
+        socket.setsockopt(zmq.LINGER, 1000)
+        for option, value in options.items():
+            socket.setsockopt(option, value)
+        self.sockets.append(socket)
+        bind(socket, endpoint)
+        return socket
+
+    def report(self, kind: str, **facts: Any) -> None:
+        """Tell the supervisor."""
+        self.control.send(msgspec.json.encode({"kind": kind, **facts}))
+
+    def beat(self, **facts: Any) -> None:
+        """Report how things are, if that is due."""
+        now = time.monotonic()
+        if now - self._reported >= REPORT_INTERVAL:
+            self._reported = now
+            self.report("status", **facts)
+        if os.getppid() != self.parent:
+            sys.exit(f"{self.name}: the supervisor is gone")
+
+    def order(self, timeout: float = 0.0) -> dict[str, Any] | None:
+        """The supervisor's next order, None if there is none within that many seconds."""
+        if self.control.poll(int(timeout * 1000)):
+            return msgspec.json.decode(self.control.recv())
+        return None
+
+    def first_order(self) -> dict[str, Any]:
+        """The order to start."""
+        while (order := self.order(0.2)) is None:
+            if os.getppid() != self.parent:
+                sys.exit(f"{self.name}: the supervisor is gone")
+        return order
+
+    def close(self) -> None:
+        """Let go of every socket; what was sent is still delivered."""
+        for socket in (*self.sockets, self.control):
+            socket.close()
+        self.context.term()

@@ -1,0 +1,26 @@
+"""libzmq, called from compiled code: the very library that pyzmq has loaded, so its sockets can be shared."""
+
+import ctypes
+
+import llvmlite.binding as llvm
+import zmq
+from numba import types
+from zmq.backend.cython import _zmq
+
+POLL_IN = zmq.POLLIN
+DONT_WAIT = int(zmq.DONTWAIT)
+
+_library = ctypes.CDLL(_zmq.__file__)
+
+
+def _function(name: str, result: types.Type, *arguments: types.Type) -> types.ExternalFunction:
+    llvm.add_symbol(name, ctypes.cast(getattr(_library, name), ctypes.c_void_p).value)
+    return types.ExternalFunction(name, result(*arguments))
+
+
+# int zmq_recv(void *socket, void *buffer, size_t length, int flags): the whole size, even if the buffer is smaller
+zmq_recv = _function("zmq_recv", types.int32, types.uintp, types.uintp, types.uintp, types.int32)
+# int zmq_send(void *socket, const void *buffer, size_t length, int flags)
+zmq_send = _function("zmq_send", types.int32, types.uintp, types.uintp, types.uintp, types.int32)
+# int zmq_poll(zmq_pollitem_t *items, int count, long timeout_ms)
+zmq_poll = _function("zmq_poll", types.int32, types.uintp, types.int32, types.int64)

@@ -1,0 +1,193 @@
+"""The publisher: sends every output to whoever has subscribed to its stream, and keeps the score.
+
+A subscription is a stream's name and a zero byte, or nothing for all streams. Each one is answered with an empty
+message on its own topic, so that a client knows from when on it misses nothing.
+"""
+
+from math import nan
+from typing import Any
+
+import numpy as np
+import zmq
+
+from streamrnn.frames import EMIT, FLAGS, INPUT, STREAM
+from streamrnn.wire import BARRIER, CREDIT, NAME, OUTPUT, PREVIEW, Message, WireError, pack, text_of, unpack
+from streamrnn.workers.member import Member, run
+
+RECENT, LAST = 10_000, 100_000  # frames scored
+MESSAGES = 64  # taken before subscriptions and orders are looked at
+CURVE = 512  # points at most
+CURVE_STEP = 1000  # frames scored in the first points of the curve
+
+
+class Score:
+    """Prequential loss: over all, over the last frames, and as a curve. In nats."""
+
+    def __init__(self) -> None:
+        self.scored, self.total = 0, 0.0
+        self.last = np.zeros(LAST)
+        self.curve: list[float] = []
+        self.step = CURVE_STEP
+        self._open: list[np.ndarray] = []
+        self._open_count = 0
+
+    def add(self, losses: np.ndarray) -> None:
+        """Take the losses of a message, NaN where nothing was scored."""
+        losses = losses[~np.isnan(losses)].astype(np.float64)
+        self.last[np.arange(self.scored, self.scored + len(losses)) % LAST] = losses
+        self.scored += len(losses)
+        self.total += float(losses.sum())
+        self._open.append(losses)
+        self._open_count += len(losses)
+        if self._open_count >= self.step:
+            self._extend()
+
+    def _extend(self) -> None:
+        points = np.concatenate(self._open)
+        while len(points) >= self.step:
+            self.curve.append(float(points[: self.step].mean()))
+            points = points[self.step :]
+        self._open, self._open_count = [points], len(points)
+        if len(self.curve) >= CURVE:
+            self.curve = [(a + b) / 2 for a, b in zip(self.curve[::2], self.curve[1::2], strict=False)]
+            self.step *= 2
+
+    def mean(self, count: int | None = None) -> float:
+        """Mean loss over the last `count` frames scored (LAST at most), over all without a count; NaN before any."""
+        if not self.scored:
+            return nan
+        if count is None:
+            return self.total / self.scored
+        count = min(count, self.scored, LAST)
+        return float(self.last[np.arange(self.scored - count, self.scored) % LAST].mean())
+
+    def facts(self) -> dict[str, Any]:
+        """For the supervisor; None stands for "nothing yet"."""
+        means = {"loss": self.mean(), "recent_loss": self.mean(RECENT), "last_loss": self.mean(LAST)}
+        return {
+            "scored": self.scored,
+            "curve": self.curve,
+            "curve_step": self.step,
+            **{name: None if value != value else value for name, value in means.items()},
+        }
+
+
+class Publisher:
+    """The publisher's process."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.order = member.first_order()
+        self.score = Score()
+        self.rows = self.inputs = self.bad = 0
+        self.topics = {number: topic(text) for number, text in enumerate(self.order["streams"])}
+        self.preview = self.order["streams"].index(PREVIEW) if PREVIEW in self.order["streams"] else -1
+        self.subscribed: dict[bytes, int] = {}
+        self.outputs = member.public_socket(zmq.XPUB, self.order["outputs"], {zmq.XPUB_VERBOSER: 1})
+        self.source = member.socket(zmq.PULL, bind=self.order["frames_in"])
+        self.credit = member.socket(zmq.PUSH, connect=self.order["credit"])
+
+    def run(self) -> None:
+        """Until told to stop."""
+        poller = zmq.Poller()
+        for socket in (self.source, self.outputs, self.member.control):
+            poller.register(socket, zmq.POLLIN)
+        self.member.report("ready")
+        while True:
+            poller.poll(200)
+            while data := receive(self.outputs):
+                answer_subscription(self.outputs, self.subscribed, data)
+            before = self.rows
+            for _ in range(MESSAGES):
+                if not (data := receive(self.source)):
+                    break
+                self.take(data)
+            if self.rows > before:
+                self.credit.send(pack(Message(CREDIT, self.order["epoch"], self.rows)))
+            self.member.beat(**self.facts())
+            order = self.member.order()
+            if order and order["kind"] == "stop":
+                return
+
+    def facts(self) -> dict[str, Any]:
+        """How far it is, for the supervisor."""
+        return {
+            "inputs": self.inputs,
+            "bad": self.bad,
+            "subscriptions": sum(self.subscribed.values()),
+            **self.score.facts(),
+        }
+
+    def take(self, data: bytes) -> None:
+        """One message from the readout."""
+        try:
+            message = unpack(data)
+        except WireError:
+            self.bad += 1
+            return
+        if message.epoch != self.order["epoch"]:
+            self.bad += 1
+        elif message.kind == OUTPUT:
+            self.rows += len(message.frames)
+            counted = message.frames[:, STREAM] != self.preview
+            self.inputs += int(np.count_nonzero(message.frames[counted, FLAGS] & INPUT))
+            self.score.add(message.extra)
+            if self.subscribed:
+                publish(self.outputs, message, data, self.topics)
+        elif message.kind == NAME:
+            self.topics[message.number] = topic(text_of(message))
+            if text_of(message) == PREVIEW:
+                self.preview = message.number
+        elif message.kind == BARRIER:
+            self.member.report("saved", number=message.number, **self.facts())
+
+
+def topic(name: str) -> bytes:
+    """What a stream's outputs are published under."""
+    return name.encode() + b"\0"
+
+
+def receive(socket: zmq.Socket) -> bytes:
+    """One message, empty if there is none."""
+    try:
+        return socket.recv(zmq.DONTWAIT)
+    except zmq.Again:
+        return b""
+
+
+def answer_subscription(outputs: zmq.Socket, subscribed: dict[bytes, int], data: bytes) -> None:
+    """Note that somebody came (\\1 topic) or went (\\0 topic)."""
+    name = data[1:]
+    if data[:1] == b"\1":
+        subscribed[name] = subscribed.get(name, 0) + 1
+        outputs.send_multipart([name, b""])
+    elif name in subscribed:
+        subscribed[name] -= 1
+        if not subscribed[name]:
+            del subscribed[name]
+
+
+def publish(outputs: zmq.Socket, message: Message, data: bytes, topics: dict[int, bytes]) -> None:
+    """Send the outputs of each stream under its topic."""
+    streams = np.unique(message.frames[:, STREAM])
+    if len(streams) == 1:
+        outputs.send_multipart([topics[int(streams[0])], data])
+        return
+    emitted = (message.frames[:, FLAGS] & (INPUT | EMIT)) == INPUT | EMIT
+    for stream in streams:
+        own = message.frames[:, STREAM] == stream
+        part = message._replace(
+            frames=message.frames[own],
+            vectors=message.vectors[own[emitted]],
+            extra=message.extra[own],
+        )
+        outputs.send_multipart([topics[int(stream)], pack(part)])
+
+
+def main(member: Member) -> None:
+    """Run until told to stop."""
+    Publisher(member).run()
+
+
+if __name__ == "__main__":
+    run(main)
