@@ -9,7 +9,6 @@ from typing import Any
 
 from numba import float32
 
-from streamrnn.activations import ONE
 from streamrnn.buffers import OPTIMIZER, SKIPPED, UPDATES
 from streamrnn.jit import dot, kernel
 
@@ -104,10 +103,10 @@ def sgd(p, g, m, scale, rate, momentum):
 
 
 @kernel
-def rmsprop(p, g, v, scale, rate, decay, epsilon):
+def rmsprop(p, g, v, scale, rate, decay, fresh, epsilon):
     for j in range(p.shape[0]):
         gradient = scale * g[j]
-        v[j] = decay * v[j] + (ONE - decay) * gradient * gradient
+        v[j] = decay * v[j] + fresh * gradient * gradient
         p[j] -= rate * gradient / (sqrt(v[j]) + epsilon)
         g[j] = 0
 
@@ -122,12 +121,12 @@ def adagrad(p, g, v, scale, rate, epsilon):
 
 
 @kernel
-def adam(p, g, m, v, scale, rate, beta1, beta2, epsilon, root):
-    """rate and root carry the bias corrections: learning_rate / (1 - beta1^t) and 1 / sqrt(1 - beta2^t)."""
+def adam(p, g, m, v, scale, rate, beta1, fresh1, beta2, fresh2, epsilon, root):
+    """fresh = 1 - beta; rate and root carry the bias corrections: learning_rate / (1 - beta1^t) and 1 / sqrt(1 - beta2^t)."""
     for j in range(p.shape[0]):
         gradient = scale * g[j]
-        m[j] = beta1 * m[j] + (ONE - beta1) * gradient
-        v[j] = beta2 * v[j] + (ONE - beta2) * gradient * gradient
+        m[j] = beta1 * m[j] + fresh1 * gradient
+        v[j] = beta2 * v[j] + fresh2 * gradient * gradient
         p[j] -= rate * m[j] / (sqrt(v[j]) * root + epsilon)
         g[j] = 0
 
@@ -155,14 +154,15 @@ def update(s, group, windows):
     scale = float32(min(1.0, hyper[CLIP] / norm) / windows if norm > 0 else 1.0 / windows)
     s.counters[UPDATES] += 1
     rate, first, second, epsilon = hyper[RATE], float32(hyper[FIRST]), float32(hyper[SECOND]), float32(hyper[EPSILON])
+    fresh1, fresh2 = float32(1.0 - hyper[FIRST]), float32(1.0 - hyper[SECOND])  # not 1 - float32(beta): beta is near 1
     if kind == SGD_KIND:
         sgd(p, g, s.moments[0], scale, float32(rate), first)
     elif kind == RMSPROP_KIND:
-        rmsprop(p, g, s.moments[0], scale, float32(rate), first, epsilon)
+        rmsprop(p, g, s.moments[0], scale, float32(rate), first, fresh1, epsilon)
     elif kind == ADAGRAD_KIND:
         adagrad(p, g, s.moments[0], scale, float32(rate), epsilon)
     else:
         t = s.counters[UPDATES]
         corrected = float32(rate / (1.0 - hyper[FIRST] ** t))
         root = float32(1.0 / sqrt(1.0 - hyper[SECOND] ** t))
-        adam(p, g, s.moments[0], s.moments[1], scale, corrected, first, second, epsilon, root)
+        adam(p, g, s.moments[0], s.moments[1], scale, corrected, first, fresh1, second, fresh2, epsilon, root)

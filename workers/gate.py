@@ -315,10 +315,10 @@ class GateWorker:
         return pack(Message(ACCEPTED, 0, number, frame_with(first)))
 
     def take_source(self) -> None:
-        """Let in what the daemon's own source has, as far as there is room."""
-        if self.source is None or self.ended:
+        """Let in what the daemon's own source has, as far as there is room; say so when no more is to come."""
+        if self.ended:
             return
-        if not self.source.ended and self.left > 0:
+        if self.source and not self.source.ended and self.left > 0:
             frames = self.source.read(int(min((self.order["block"] - self.gate.count) // 2, self.left)))
             if len(frames):
                 number, naming = self.gate.stream(OWN_STREAM)
@@ -327,7 +327,7 @@ class GateWorker:
                 (self.gate.add_tokens if frames.ndim == 1 else self.gate.add_vectors)(number, frames)
                 self.position += len(frames)
                 self.left -= len(frames)
-        if self.source.ended or self.left <= 0:
+        if (self.source and self.source.ended) or self.left <= 0:
             self.ended = True
             self.flush()
             self.member.report("ended")
@@ -350,7 +350,7 @@ class GateWorker:
             streams[stream] = name
         fresh = [stream for stream in gate.names.values() if stream not in gate.begun]
         self.member.report(
-            "saved", number=number, frames=gate.seq, streams=streams, fresh=fresh, position=self.position
+            "saved", number=number, frames=gate.seq, names=streams, fresh=fresh, position=self.position
         )
 
 

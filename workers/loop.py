@@ -10,7 +10,7 @@ import numpy as np
 
 from streamrnn import chain
 from streamrnn.buffers import INPUTS, OUTPUTS
-from streamrnn.frames import COLUMNS, EMIT, FLAGS, INPUT, SCORED
+from streamrnn.frames import COLUMNS, EMIT, FLAGS, INPUT, SCORED, TOKEN
 from streamrnn.jit import kernel
 from streamrnn.schedule import CLOSED, LEARNED
 from streamrnn.schedule import FRAMES as WINDOW_FRAMES
@@ -185,6 +185,7 @@ def work(stages, t, links):
         vectors[:] = last.output[:inputs]
         extra[:] = targets
     rows[:] = segment
+    rows[:, TOKEN] = -1  # from here on the inputs are vectors
     send(links, FRAMES_OUT, message)
     state[START] = end
     state[USED_INPUTS] += inputs

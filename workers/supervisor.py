@@ -319,7 +319,7 @@ class Supervisor:
         self.manifest = Manifest(
             format=checkpoint.FORMAT,
             spec=self.config.spec(),
-            streams=gate["streams"],
+            streams=gate["names"],
             fresh=gate["fresh"],
             losses={},
             frames=gate["frames"],

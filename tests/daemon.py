@@ -1,0 +1,130 @@
+"""A real daemon for a test: its own config, ipc sockets and state folder, bounded waits, and nothing left running."""
+
+import json
+
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import psutil
+
+import streamrnn as sr
+
+TIMEOUT = 120.0  # seconds; the first run on a machine compiles the kernels
+
+CONFIG = """
+name = "test"
+predict = "{predict}"
+[input]
+{input}
+{layers}
+[readout]
+{readout}
+[optimizer]
+{optimizer}
+[learning]
+{learning}
+[pipeline]
+{pipeline}
+[source]
+{source}
+[sockets]
+gate = "ipc://{folder}/gate"
+outputs = "ipc://{folder}/outputs"
+control = "ipc://{folder}/control"
+[state]
+folder = "{folder}/state"
+"""
+
+TEXT = {"input": 'kind = "tokens"\nsize = 256', "readout": 'kind = "softmax"\nsize = 256', "predict": "next"}
+VECTOR = {"input": 'kind = "vector"\nsize = 4', "readout": 'kind = "linear"\nsize = 2', "predict": "target"}
+
+
+def layers(*cells: str) -> str:
+    """Config tables: "lstm 16" is a cell and its units."""
+    return "\n".join("[[layers]]\ncell = \"{}\"\nunits = {}".format(*cell.split()) for cell in cells)
+
+
+class Daemon:
+    """Runs `streamrnn run` on a config made of these parts; a context manager."""
+
+    def __init__(self, **parts: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="sr-"))
+        defaults = {
+            "layers": layers("lstm 8"),
+            "optimizer": 'kind = "adam"\nlearning_rate = 0.002',
+            "learning": "window = 8",
+            "pipeline": "",
+            "source": 'kind = "none"',
+            "folder": str(self.folder),
+        }
+        self.config = self.folder / "test.toml"
+        self.config.write_text(CONFIG.format(**{**defaults, **parts}))
+        self.process: subprocess.Popen | None = None
+        self.lines: list[str] = []
+
+    def __enter__(self) -> "Daemon":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(TIMEOUT)
+        subprocess.run(["rm", "-rf", str(self.folder)], check=True)
+
+    def run(self, *options: str, input: bytes | None = None) -> dict:
+        """Run to its own end, which must be a good one; what --json says."""
+        result = self.attempt(*options, "--quiet", "--json", str(self.folder / "out.json"), input=input)
+        assert (result.returncode, result.stderr) == (0, "")
+        return json.loads((self.folder / "out.json").read_text())
+
+    def attempt(self, *options: str, input: bytes | None = None) -> subprocess.CompletedProcess:
+        """Run to its own end, whatever that is."""
+        done = subprocess.run(self._command(*options), capture_output=True, timeout=TIMEOUT, input=input)
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def start(self, *options: str) -> "Daemon":
+        """Start it and return when it is READY."""
+        self.process = subprocess.Popen(
+            self._command(*options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
+        )
+        timer = threading.Timer(TIMEOUT, self.process.kill)
+        timer.start()
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+            if line.strip() == "READY":
+                timer.cancel()
+                return self
+        timer.cancel()
+        raise AssertionError("the daemon ended before it was ready:\n" + "\n".join(self.lines))
+
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes."""
+        assert self.process
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def client(self, timeout: float = 20.0) -> sr.Client:
+        return sr.Client(f"ipc://{self.folder}/control", timeout)
+
+    def stop(self, number: int = signal.SIGTERM) -> str:
+        """Tell it to stop; it must end well and take its workers with it. Returns what it printed since READY."""
+        assert self.process
+        workers = self.workers()
+        self.process.send_signal(number)
+        printed, _ = self.process.communicate(timeout=TIMEOUT)
+        _, alive = psutil.wait_procs(workers, timeout=10)
+        assert (self.process.returncode, alive) == (0, [])
+        return printed
+
+    def checkpoint(self) -> Path:
+        """The newest checkpoint."""
+        return max((self.folder / "state" / "checkpoints").iterdir())
+
+    def _command(self, *options: str) -> list[str]:
+        return [sys.executable, "-m", "streamrnn", "run", str(self.config), *options]
+
+
