@@ -99,3 +99,20 @@ def allocate(
         dy=buffer(sizes.window, hidden),
         carry=buffer(2, hidden),
     )
+
+
+EXAMPLE = allocate(
+    LINEAR,
+    1,
+    1,
+    1,
+    buffer(2),
+    gates=1,
+    state=0,
+    tape=3,
+    stats=0,
+    moments=1,
+    sizes=Sizes(),
+    own_output=False,
+    needs_dx=True,
+)  # its type is every stage's

@@ -5,12 +5,12 @@ one closed window back; `settle` applies the update that is due, once everything
 """
 
 import numpy as np
+from numba import typeof, types
 
-from streamrnn import stage
-from streamrnn.buffers import KIND, PLAN_TOKEN, SOFTMAX
+from streamrnn import optimizers, stage
+from streamrnn.buffers import EXAMPLE, KIND, PLAN_TOKEN, SOFTMAX
 from streamrnn.frames import FLAGS, INPUT, SCORED, STREAM, TARGET
-from streamrnn.jit import kernel
-from streamrnn.optimizers import update
+from streamrnn.jit import kernel, linked
 from streamrnn.schedule import (
     ACCUMULATE,
     APPLIED,
@@ -25,6 +25,14 @@ from streamrnn.schedule import (
     release,
     scan,
 )
+
+_stage, _rows, _vectors = typeof(EXAMPLE), types.int64[:, ::1], types.float32[:, ::1]
+_n = types.int64
+forward = linked(stage.forward, types.none, _stage, _rows, _vectors)
+backward = linked(stage.backward, types.none, _stage, _n, _n, _n, _n, _n, _vectors)
+present = linked(stage.present, types.none, _stage, _n, types.float32[::1])
+score_one = linked(stage.score, types.float64, _stage, _n, _n, _n, _n, types.float32[::1])
+update = linked(optimizers.update, types.none, _stage, _n, _n)
 
 
 @kernel
@@ -42,7 +50,7 @@ def advance(stages, t, frames, start, X):
     plan = t.plan[:inputs]
     x = X[:inputs]
     for i in range(len(stages)):
-        stage.forward(stages[i], plan, x)
+        forward(stages[i], plan, x)
         x = stages[i].output[:inputs]
         plan[:, PLAN_TOKEN] = -1
     return end, inputs
@@ -60,13 +68,13 @@ def score(readout, t, frames, targets, losses):
         flags, stream = frames[k, FLAGS], frames[k, STREAM]
         losses[k] = np.nan
         if flags & INPUT:
-            stage.present(readout, stream, readout.output[inputs])
+            present(readout, stream, readout.output[inputs])
             inputs += 1
         if flags & SCORED:
             slot, row = t.where[k, 0], t.where[k, 1]
             if slot >= 0:
                 target = targets[met] if targets.shape[0] > 0 else targets.reshape(targets.size)
-                losses[k] = stage.score(readout, stream, slot, row, frames[k, TARGET], target)
+                losses[k] = score_one(readout, stream, slot, row, frames[k, TARGET], target)
             met += 1
     return met
 
@@ -84,7 +92,7 @@ def learn(stages, t, dY):
     for i in range(len(stages) - 1, -1, -1):
         s = stages[i]
         version = -1 if window[VERSION] == t.counters[APPLIED] else window[VERSION] % s.versions.shape[0]
-        stage.backward(s, window[SLOT], frames, window[TARGETS], version, group, dY)
+        backward(s, window[SLOT], frames, window[TARGETS], version, group, dY)
         dY = s.dx[:frames]
     release(t, window[SLOT])
     t.counters[LEARNED] += 1

@@ -105,7 +105,7 @@ class Pipeline(Section, frozen=True):
     placement: list[Frames] | None = None  # how many consecutive stages each worker hosts; default: one each
     max_streams: Frames = 64
     block: Frames = 256  # most frames in one message
-    in_flight: Frames = 4096  # most frames between gate and publisher
+    in_flight: Frames = 1024  # most frames between gate and publisher; a client's frame waits behind them
 
 
 class TextConfig(Tagged, frozen=True, tag="text"):

@@ -10,11 +10,13 @@ by itself does not notice a change in a function that a cached function calls.
 """
 
 import hashlib
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
@@ -48,6 +50,47 @@ def kernel(function: Callable) -> Any:
         return njit(error_model="numpy", nogil=True, cache=True)(function)
     finally:
         config.CACHE_DIR = before
+
+
+# Kernels that are called at their address: symbol -> (kernel, types of its arguments)
+_linked: dict[str, tuple[Any, tuple]] = {}
+
+
+def linked(function: Any, result: types.Type, *arguments: types.Type) -> Any:
+    """A kernel as other kernels shall call it: at its address, where Numba would compile its code again into each.
+
+    Whoever calls those kernels calls `link` before.
+    """
+    if DISABLED:
+        return function
+    symbol = f"streamrnn_{function.py_func.__name__}"
+    signature = result(*arguments)
+    _linked[symbol] = function, signature.args
+
+    def build(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        pointer_type = context.call_conv.get_function_type(signature.return_type, signature.args)
+        callee = cgutils.get_or_insert_function(builder.module, pointer_type, symbol)
+        status, value = context.call_conv.call_function(builder, callee, signature.return_type, signature.args, args)
+        with cgutils.if_unlikely(builder, status.is_error):
+            context.call_conv.return_status_propagate(builder, status)
+        return value
+
+    def call(*_):  # type: ignore[no-untyped-def]
+        return signature, build
+
+    names = ["typingctx", *inspect.signature(function.py_func).parameters]
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return intrinsic(call)
+
+
+def link() -> None:
+    """Compile, or load from disk, the kernels that others call at their address."""
+    while _linked:
+        symbol, (function, arguments) = _linked.popitem()
+        function.compile(arguments)
+        code = function.overloads[arguments]
+        llvm.add_symbol(symbol, code.library.get_pointer_to_function(code.fndesc.llvm_func_name))
 
 
 LANES = 16  # `dot` sums in 4 x 16 lanes, on every processor

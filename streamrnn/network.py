@@ -12,6 +12,7 @@ import numpy as np
 from streamrnn import chain, checkpoint
 from streamrnn.buffers import OPTIMIZER, Sizes
 from streamrnn.frames import BEGIN, COLUMNS, EMIT, FLAGS, INPUT, SCORED, STREAM, TARGET, TOKEN
+from streamrnn.jit import link
 from streamrnn.layers import GRU, LSTM, RNN, Layer, as_token, as_vector
 from streamrnn.optimizers import SGD, Adagrad, Adam, Optimizer, RMSprop
 from streamrnn.readouts import Gaussian, Linear, Readout, Softmax
@@ -51,6 +52,7 @@ class Network:
         predict: str = "target",
         standardize: bool = False,
     ) -> None:
+        link()
         self.layers, self.readout, self.optimizer = list(layers), readout, optimizer
         self.window, self.accumulate, self.gradient_delay = window, accumulate, gradient_delay
         self.clip_norm, self.seed, self.predict, self.standardize = clip_norm, seed, predict, standardize

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite, sqrt
 from typing import Any
 
-from numba import float32
+from numba import float32, float64
 
 from streamrnn.buffers import OPTIMIZER, SKIPPED, UPDATES
 from streamrnn.jit import dot, kernel
@@ -134,11 +134,11 @@ def adam(p, g, m, v, scale, rate, beta1, fresh1, beta2, fresh2, epsilon, root):
 @kernel
 def length(g):
     """Euclidean norm, also of a vector whose squares overflow float32."""
-    square = float(dot(g, g))
+    square = float64(dot(g, g))
     if not isfinite(square):
         square = 0.0
         for j in range(g.shape[0]):
-            square += float(g[j]) * float(g[j])
+            square += float64(g[j]) * float64(g[j])
     return sqrt(square)
 
 

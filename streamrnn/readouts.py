@@ -6,6 +6,7 @@ Raw output = h W_hy + b_y. Losses are in nats.
 from math import log, pi
 
 import numpy as np
+from numba import float64
 
 from streamrnn.activations import ONE, exp
 from streamrnn.buffers import GAUSSIAN, LINEAR, SOFTMAX, Sizes, allocate
@@ -42,12 +43,12 @@ def score(kind, y, token, target, d):
     if kind == SOFTMAX:
         d[:] = y
         d[token] -= ONE
-        p = float(y[token])
+        p = float64(y[token])
         loss = -log(SMALLEST_PROBABILITY if p < SMALLEST_PROBABILITY else p)
     elif kind == LINEAR:
         for j in range(y.shape[0]):
             d[j] = y[j] - target[j]
-            loss += 0.5 * float(d[j]) ** 2
+            loss += 0.5 * float64(d[j]) ** 2
     else:
         size = y.shape[0] // 2
         for j in range(size):
@@ -55,7 +56,7 @@ def score(kind, y, token, target, d):
             deviation = (target[j] - y[j]) / spread
             d[j] = -deviation / spread
             d[size + j] = ONE - deviation * deviation
-            loss += log(float(spread)) + 0.5 * float(deviation) ** 2 + HALF_LOG_2_PI
+            loss += log(float64(spread)) + 0.5 * float64(deviation) ** 2 + HALF_LOG_2_PI
     return loss
 
 

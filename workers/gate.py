@@ -228,22 +228,25 @@ class GateWorker:
     def run(self) -> None:
         """Until told to stop."""
         self.member.report("ready")
-        going = True
-        while going:
+        while True:
             self.wait()
             self.take_credit()
             if self.may_take():
                 self.take_clients()
                 self.take_source()
                 self.flush()
-            while (order := self.member.order()) is not None:
-                if order["kind"] == "open":
-                    self.open = True
-                elif order["kind"] == "checkpoint":
-                    self.barrier(order["number"], order["last"])
-                elif order["kind"] == "stop":
-                    going = False
-            self.member.beat(accepted=self.gate.seq, refused=self.refused, streams=len(self.gate.names))
+            order = self.member.order()
+            if order["kind"] == "open":
+                self.open = True
+            elif order["kind"] == "checkpoint":
+                self.barrier(order["number"], order["last"])
+            elif order["kind"] == "stop":
+                return
+            self.member.beat(self.facts)
+
+    def facts(self) -> dict[str, Any]:
+        """How things are, for the supervisor."""
+        return {"accepted": self.gate.seq, "refused": self.refused, "streams": len(self.gate.names)}
 
     def room(self) -> int:
         """Rows that may still go down before some have gone through."""
@@ -349,9 +352,7 @@ class GateWorker:
         for name, stream in gate.names.items():
             streams[stream] = name
         fresh = [stream for stream in gate.names.values() if stream not in gate.begun]
-        self.member.report(
-            "saved", number=number, frames=gate.seq, names=streams, fresh=fresh, position=self.position
-        )
+        self.member.report("saved", number=number, frames=gate.seq, names=streams, fresh=fresh, position=self.position)
 
 
 def frame_with(seq: int, stream: int = 0) -> np.ndarray:

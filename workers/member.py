@@ -90,27 +90,28 @@ class Member:
         """Tell the supervisor."""
         self.control.send(msgspec.json.encode({"kind": kind, **facts}))
 
-    def beat(self, **facts: Any) -> None:
+    def beat(self, facts: Callable[[], dict[str, Any]]) -> None:
         """Report how things are, if that is due."""
         now = time.monotonic()
         if now - self._reported >= REPORT_INTERVAL:
             self._reported = now
-            self.report("status", **facts)
-        if os.getppid() != self.parent:
-            sys.exit(f"{self.name}: the supervisor is gone")
+            self.report("status", **facts())
+            if os.getppid() != self.parent:
+                sys.exit(f"{self.name}: the supervisor is gone")
 
-    def order(self, timeout: float = 0.0) -> dict[str, Any] | None:
-        """The supervisor's next order, None if there is none within that many seconds."""
-        if self.control.poll(int(timeout * 1000)):
-            return msgspec.json.decode(self.control.recv())
-        return None
+    def order(self) -> dict[str, Any]:
+        """The supervisor's next order; {"kind": None} if there is none."""
+        try:
+            return msgspec.json.decode(self.control.recv(zmq.DONTWAIT))
+        except zmq.Again:
+            return {"kind": None}
 
     def first_order(self) -> dict[str, Any]:
         """The order to start."""
-        while (order := self.order(0.2)) is None:
+        while not self.control.poll(200):
             if os.getppid() != self.parent:
                 sys.exit(f"{self.name}: the supervisor is gone")
-        return order
+        return self.order()
 
     def close(self) -> None:
         """Let go of every socket; what was sent is still delivered."""

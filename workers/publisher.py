@@ -79,7 +79,61 @@ class Publisher:
         self.member = member
         self.order = member.first_order()
         self.score = Score()
-        self.rows = self.inputs = self.bad = 0
+        self.rows = self.credited = self.inputs = self.bad = 0
+        self.topics = {number: topic(text) for number, text in enumerate(self.order["streams"])}
+        self.preview = self.order["streams"].index(PREVIEW) if PREVIEW in self.order["streams"] else -1
+        self.subscribed: dict[bytes, int] = {}
+        self.outputs = member.public_socket(zmq.XPUB, self.order["outputs"], {zmq.XPUB_VERBOSER: 1})
+        self.source = member.socket(zmq.PULL, bind=self.order["frames_in"])
+        self.credit = member.socket(zmq.PUSH, connect=self.order["credit"])
+
+    def run(self) -> None:
+        """Until told to stop."""
+        poller = zmq.Poller()
+        for socket in (self.source, self.outputs, self.member.control):
+            poller.register(socket, zmq.POLLIN)
+        self.member.report("ready")
+        while True:
+            ready = dict(poller.poll(200))
+            if self.outputs in ready:
+                while data := receive(self.outputs):
+                    answer_subscription(self.outputs, self.subscribed, data)
+            if self.source in ready:
+                for _ in range(MESSAGES):
+                    if not (data := receive(self.source)):
+                        break
+                    self.take(data)
+                self.give_credit()
+            self.member.beat(self.facts)
+            if self.member.control in ready and self.member.order()["kind"] == "stop":
+                return
+
+    def give_credit(self) -> None:
+        """Tell the gate what has gone through: seldom, and often enough that it never waits for nothing."""
+        spare = self.order["in_flight"] - self.order["block"]
+        if self.rows - self.credited > spare // 2:
+            self.credited = self.rows
+            self.credit.send(pack(Message(CREDIT, self.order["epoch"], self.rows)))
+
+    def facts(self) -> dict[str, Any]:
+        """For the supervisor; None stands for "nothing yet"."""
+        means = {"loss": self.mean(), "recent_loss": self.mean(RECENT), "last_loss": self.mean(LAST)}
+        return {
+            "scored": self.scored,
+            "curve": self.curve,
+            "curve_step": self.step,
+            **{name: None if value != value else value for name, value in means.items()},
+        }
+
+
+class Publisher:
+    """The publisher's process."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.order = member.first_order()
+        self.score = Score()
+        self.rows = self.credited = self.inputs = self.bad = 0
         self.topics = {number: topic(text) for number, text in enumerate(self.order["streams"])}
         self.preview = self.order["streams"].index(PREVIEW) if PREVIEW in self.order["streams"] else -1
         self.subscribed: dict[bytes, int] = {}
@@ -104,7 +158,7 @@ class Publisher:
                 self.take(data)
             if self.rows > before:
                 self.credit.send(pack(Message(CREDIT, self.order["epoch"], self.rows)))
-            self.member.beat(**self.facts())
+            self.member.beat(self.facts)
             order = self.member.order()
             if order and order["kind"] == "stop":
                 return

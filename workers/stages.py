@@ -75,15 +75,18 @@ def main(member: Member) -> None:
     while True:
         if loop.serve(stages, schedule, links) == loop.AT_BARRIER:
             save(member, Path(order["checkpoints"]), net, first, last, schedule, links)
-        member.beat(frames=int(links.state[loop.DONE_FRAMES]), bad=int(links.state[loop.BAD]), skipped=skipped(stages))
-        message = member.order()
-        if message and message["kind"] == "stop":
+        member.beat(lambda: facts(stages, links))
+        if member.order()["kind"] == "stop":
             return
 
 
-def skipped(stages: tuple) -> int:
-    """Updates left out because their gradient was not finite."""
-    return sum(int(stage.counters[SKIPPED]) for stage in stages)
+def facts(stages: tuple, links: loop.Links) -> dict[str, Any]:
+    """How things are, for the supervisor: `skipped` updates had a gradient that was not finite."""
+    return {
+        "frames": int(links.state[loop.DONE_FRAMES]),
+        "bad": int(links.state[loop.BAD]),
+        "skipped": sum(int(stage.counters[SKIPPED]) for stage in stages),
+    }
 
 
 def save(member: Member, folder: Path, net: Network, first: int, last: int, schedule: Any, links: loop.Links) -> None:

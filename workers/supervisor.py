@@ -34,7 +34,7 @@ def compile_kernels(lengths: set[int], tell: Callable[[str], Any]) -> None:
     missing = [length for length in sorted(lengths) if not (CACHE_FOLDER / f"{length}.compiled").exists()]
     if not missing:
         return
-    tell("compiling the kernels, once for this version and machine: about 20 seconds")
+    tell("compiling the kernels, once for this version and machine: about 25 seconds")
     from numba import typeof
 
     from streamrnn.layers import RNN
@@ -129,6 +129,7 @@ class Supervisor:
         common = {
             "epoch": self.epoch,
             "block": config.pipeline.block,
+            "in_flight": config.pipeline.in_flight,
             "streams": manifest.streams,
             "credit": f"ipc://{self.folder}/credit",
         }
@@ -144,7 +145,6 @@ class Supervisor:
             "target_size": 0 if token_targets else config.readout.size,
             "target_classes": config.readout.size if token_targets else 0,
             "max_streams": config.pipeline.max_streams,
-            "in_flight": config.pipeline.in_flight,
             "max_frames": max_frames,
             "frames": manifest.frames,
             "fresh": manifest.fresh,

@@ -1,0 +1,476 @@
+"""Networks: streams that do not touch each other, learning on time, checkpoints, and input that does not fit."""
+
+import gc
+import hashlib
+import json
+import shutil
+from math import isnan
+
+import numpy as np
+import psutil
+import pytest
+
+import streamrnn as sr
+from streamrnn.buffers import UPDATES
+from streamrnn.jit import DISABLED
+
+SIZE, WINDOW = 4, 3
+CELLS = [sr.RNN, sr.LSTM, sr.GRU]
+OPTIMIZERS = [sr.SGD(0.05, momentum=0.9), sr.RMSprop(0.01), sr.Adagrad(0.05), sr.Adam(0.01)]
+
+
+def token_network(cell=sr.LSTM, optimizer=OPTIMIZERS[0], **settings):
+    settings = {"window": WINDOW} | settings
+    return sr.Network([cell(SIZE, 6, 5), cell(5, 4)], sr.Softmax(SIZE), optimizer, **settings)
+
+
+def vector_network(cell=sr.LSTM, optimizer=OPTIMIZERS[0], **settings):
+    settings = {"window": WINDOW, "standardize": True} | settings
+    return sr.Network([cell(SIZE, 6), cell(6, 5)], sr.Gaussian(SIZE), optimizer, **settings)
+
+
+networks = pytest.mark.parametrize("network", [token_network, vector_network])
+
+
+def inputs(net, count, seed=0):
+    """Tokens or vectors, as the network takes them: a random walk, so that there is something to learn."""
+    rng = np.random.default_rng(seed)
+    if isinstance(net.readout, sr.Softmax):
+        return [int(x) % SIZE for x in np.cumsum(rng.integers(0, 2, count))]
+    return list(np.cumsum(rng.normal(size=(count, SIZE)), 0).astype(np.float32))
+
+
+def traffic(net, count, streams, seed=0):
+    """Frames (stream, begins, x, target or None): the streams come in one after another, then in a random order."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.integers(1 + np.arange(count) * streams // count)
+    xs = inputs(net, count + 1, seed)
+    return [
+        (f"stream {numbers[k]}", rng.random() < 0.05, xs[k], xs[k + 1] if rng.random() < 0.9 else None)
+        for k in range(count)
+    ]
+
+
+def feed(net, frames):
+    """Everything the network says of these frames, and its parameters at the end."""
+    said = []
+    for stream, begins, x, target in frames:
+        if begins:
+            net.reset(stream)
+        if net.predict == "target" and target is not None:
+            said.append([net.learn(x, target, stream)])
+        else:
+            said.append(net.step(x, stream))
+            said.append([net.loss(stream)])
+    return np.concatenate(said).tolist(), net.parameters_sha256()
+
+
+def assert_same(net, other):
+    """From here on, the two say and learn the same, to the bit."""
+    assert net.parameters_sha256() == other.parameters_sha256()
+    assert net.names == other.names
+    frames = traffic(net, 40, streams=3, seed=99)
+    np.testing.assert_equal(feed(net, frames), feed(other, frames))
+
+
+# --- streams ---------------------------------------------------------------------------------------------------------
+
+
+@networks
+@pytest.mark.parametrize("cell", CELLS)
+def test_streams_that_do_not_learn_are_isolated(network, cell):
+    net, alone = network(cell), {f"stream {n}": network(cell) for n in range(5)}
+    for stream, begins, x, _ in traffic(net, 60, streams=5):
+        if begins:
+            net.reset(stream)
+            alone[stream].reset()
+        assert np.array_equal(net.step(x, stream), alone[stream].step(x))
+
+
+@networks
+def test_a_network_makes_room_for_streams_as_if_it_had_had_it(network):
+    net, roomy = network(accumulate=2, gradient_delay=1), network(accumulate=2, gradient_delay=1)
+    roomy._allocate(16)
+    frames = traffic(net, 90, streams=9)
+    np.testing.assert_equal(feed(net, frames), feed(roomy, frames))
+    assert len(net.names) == 9
+    assert_same(net, roomy)
+
+
+@networks
+def test_reset_begins_a_new_sequence(network):
+    net = network(standardize=False)
+    xs = inputs(net, 10)
+    net.reset("a")
+    outputs = [net.step(x, "a") for x in xs]
+    assert not np.array_equal(net.step(xs[0], "a"), outputs[0])
+    net.step(xs[0], "b")
+    net.reset("a")
+    assert np.array_equal([net.step(x, "a") for x in xs], outputs)
+    assert np.array_equal(net.step(xs[1], "b"), outputs[1])
+
+
+def test_reset_keeps_the_statistics_of_the_stream():
+    net, other = vector_network(), vector_network()
+    xs = inputs(net, 10)
+    for x in xs:
+        net.step(x)
+    net.reset()
+    assert not np.array_equal(net.step(xs[5]), other.step(xs[5]))
+
+
+# --- learning --------------------------------------------------------------------------------------------------------
+
+
+@networks
+@pytest.mark.parametrize(("accumulate", "delay"), [(1, 0), (2, 0), (1, 2), (3, 1)])
+def test_predicting_the_next_is_learning_from_shifted_targets(network, accumulate, delay):
+    settings = {"accumulate": accumulate, "gradient_delay": delay}
+    following, shifted = network(predict="next", **settings), network(**settings)
+    xs, resets = inputs(following, 60), {20, 21, 40}
+    following.step(xs[0])
+    assert isnan(following.loss())
+    for t in range(1, len(xs)):
+        before = following.loss()
+        if t in resets:  # then xs[t] is not the target of xs[t - 1]
+            following.reset()
+            shifted.step(xs[t - 1])
+            shifted.reset()
+        else:
+            shifted.learn(xs[t - 1], xs[t])
+        following.step(xs[t])
+        np.testing.assert_equal(following.loss(), before if t in resets else shifted.loss())
+        if t not in resets:
+            assert following.parameters_sha256() == shifted.parameters_sha256()
+    assert following.parameters_sha256() != network().parameters_sha256()
+
+
+@networks
+@pytest.mark.parametrize(("accumulate", "delay"), [(1, 0), (2, 0), (1, 1), (2, 3)])
+def test_updates_come_when_they_are_due(network, accumulate, delay):
+    net = network(accumulate=accumulate, gradient_delay=delay)
+    xs, before = inputs(net, 61), net.parameters_sha256()
+    for t in range(1, len(xs)):
+        assert net.learn(xs[t - 1], xs[t]) == net.loss()
+        groups, now = t // WINDOW // accumulate, net.parameters_sha256()
+        assert [owner.stage.counters[UPDATES] for owner in net.stages] == [max(0, groups - delay)] * 3
+        assert (now != before) == (t % (WINDOW * accumulate) == 0 and groups > delay)
+        before = now
+
+
+@networks
+@pytest.mark.parametrize("predict", ["next", "target"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: type(optimizer).__name__)
+def test_learning_lowers_the_loss(network, predict, optimizer):
+    net = network(optimizer=optimizer, predict=predict, standardize=False)
+    frames = [("", False, x, x) for x in inputs(net, 1) * 60]
+    feed(net, frames[:5])
+    before = net.loss()
+    feed(net, frames)
+    assert net.loss() < before - 0.4
+
+
+@networks
+def test_a_step_without_target_scores_and_learns_nothing(network):
+    net = network()
+    before = net.parameters_sha256()
+    for x in inputs(net, 20):
+        net.step(x)
+    assert net.parameters_sha256() == before
+    assert isnan(net.loss())
+    assert isnan(net.loss("never heard of"))
+
+
+def test_an_output_belongs_to_its_caller():
+    net = token_network()
+    first = net.step(1)
+    kept = first.copy()
+    second = net.step(2)
+    assert np.array_equal(first, kept)
+    first[:] = 7
+    net.reset()
+    assert np.array_equal(net.step(1), kept)
+    assert np.array_equal(net.step(2), second)
+
+
+def test_parameters_follow_from_the_seed():
+    assert token_network(seed=1).parameters_sha256() == token_network(seed=1).parameters_sha256()
+    assert token_network(seed=1).parameters_sha256() != token_network(seed=2).parameters_sha256()
+
+
+@networks
+@pytest.mark.parametrize("cell", CELLS)
+def test_parameters_sha256_is_of_every_parameter_in_order(network, cell):
+    net = network(cell)
+    names = ("W_xh", "W_hh", "b_h", "b_hn", "W_hy", "b_y")
+    arrays = [owner.params[name] for owner in net.stages for name in names if name in owner.params]
+    assert len(arrays) == sum(len(owner.params) for owner in net.stages)
+    assert net.parameters_sha256() == hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+
+
+def test_memory_stays_flat():
+    net = sr.Network([sr.RNN(2, 2)], sr.Softmax(2), sr.SGD(0.1), window=WINDOW, predict="next")
+    process = psutil.Process()
+
+    def grown_by(frames):
+        gc.collect()
+        before = process.memory_info().rss
+        for k in range(frames):
+            net.step(k & 1, "ab"[k % 5 == 0])
+            if k % 1000 == 0:
+                net.reset("a")
+        gc.collect()
+        return process.memory_info().rss - before
+
+    grown_by(2000)
+    assert grown_by(2000 if DISABLED else 200_000) < 2**20  # 5 bytes a frame would be too many
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+@networks
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: type(optimizer).__name__)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"accumulate": 2, "gradient_delay": 2, "clip_norm": None}, {"predict": "next", "accumulate": 3}],
+    ids=["target", "delayed", "next"],
+)
+def test_a_loaded_network_goes_on_to_the_bit(network, optimizer, settings, tmp_path):
+    """Saved in the middle of windows and groups, with streams that are to begin anew and one that has had no frame."""
+    net, undisturbed = network(sr.GRU, optimizer, **settings), network(sr.GRU, optimizer, **settings)
+    frames = traffic(net, 77, streams=3)
+    for each in (net, undisturbed):
+        feed(each, frames)
+        each.reset("stream 1")
+        each.reset("no frame yet")
+    net.save(tmp_path / "first")
+    loaded = sr.load(tmp_path / "first")
+    assert loaded.spec() == net.spec()
+    np.testing.assert_equal([loaded.loss(name) for name in net.names], [net.loss(name) for name in net.names])
+    loaded.save(tmp_path / "second")
+    for file in (tmp_path / "first").iterdir():
+        assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes()
+    assert_same(loaded, undisturbed)
+    assert_same(net, sr.load(tmp_path / "second"))
+    assert net.parameters_sha256() == undisturbed.parameters_sha256()
+
+
+@networks
+def test_a_network_without_streams_is_saved_too(network, tmp_path):
+    network().save(tmp_path / "new")
+    assert_same(sr.load(tmp_path / "new"), network())
+
+
+def test_saving_replaces_what_was_saved_before(tmp_path):
+    net, folder = token_network(), tmp_path / "deep" / "net"
+    net.save(folder)
+    for leftover in ("net.writing", "net.old"):  # of a process that was killed
+        shutil.copytree(folder, folder.with_name(leftover))
+    feed(net, traffic(net, 20, streams=2))
+    net.save(str(folder))
+    assert [path.name for path in folder.parent.iterdir()] == ["net"]
+    assert_same(sr.load(str(folder)), net)
+
+
+def test_a_loss_that_is_not_finite_can_be_saved(tmp_path):
+    net = vector_network(standardize=False)
+    assert net.learn([0.0] * SIZE, [3e38] * SIZE, "a") == np.inf
+    net.save(tmp_path / "net")
+    assert sr.load(tmp_path / "net").loss("a") == np.inf
+
+
+def rewrite(folder, **changes):
+    """Change entries of a manifest; a function changes the one that is there."""
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    for name, change in changes.items():
+        manifest[name] = change(manifest[name]) if callable(change) else change
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_numbers_without_a_stream_in_a_daemons_checkpoint_are_free(tmp_path):
+    """A daemon writes "" for the number of a stream that was closed."""
+    net = token_network()
+    feed(net, traffic(net, 60, streams=3))
+    net.save(tmp_path / "net")
+    rewrite(tmp_path / "net", streams=["", "", "c"])
+    loaded, other = sr.load(tmp_path / "net"), sr.load(tmp_path / "net")
+    assert np.array_equal(loaded.step(1, "d"), loaded.step(1))  # both new
+    assert np.array_equal(loaded.step(1, "c"), other.step(1, "c"))
+
+
+def resave_stage(folder, number, data):
+    """Put other bytes into a stage's file, with the hash that fits them."""
+    name = f"stage-{number}.safetensors"
+    (folder / name).write_bytes(data)
+    rewrite(folder, sha256=lambda hashes: hashes | {name: hashlib.sha256(data).hexdigest()})
+
+
+def spoil_byte(path):
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+
+
+def layers(**changes):
+    """A change of a spec: of its first layer."""
+    return lambda spec: spec | {"layers": [spec["layers"][0] | changes, *spec["layers"][1:]]}
+
+
+DAMAGES = {
+    "missing": shutil.rmtree,
+    "a file": lambda folder: (shutil.rmtree(folder), folder.write_text("")),
+    "without manifest": lambda folder: (folder / "manifest.json").unlink(),
+    "empty manifest": lambda folder: (folder / "manifest.json").write_bytes(b""),
+    "manifest is no text": lambda folder: (folder / "manifest.json").write_bytes(b"\xff\x00"),
+    "manifest is another": lambda folder: (folder / "manifest.json").write_text('{"format": 1}'),
+    "of another format": lambda folder: rewrite(folder, format=999),
+    "without spec": lambda folder: rewrite(folder, spec={}),
+    "unknown cell": lambda folder: rewrite(folder, spec=layers(cell="CNN")),
+    "layers that do not fit": lambda folder: rewrite(folder, spec=layers(output_size=17)),
+    "no number": lambda folder: rewrite(folder, spec=layers(hidden_size="six")),
+    "other hidden size": lambda folder: rewrite(folder, spec=layers(hidden_size=7)),
+    "other cell": lambda folder: rewrite(folder, spec=layers(cell="RNN")),
+    "other window": lambda folder: rewrite(folder, spec=lambda spec: spec | {"window": 5}),
+    "other delay": lambda folder: rewrite(folder, spec=lambda spec: spec | {"gradient_delay": 1}),
+    "other optimiser": lambda folder: rewrite(
+        folder, spec=lambda spec: spec | {"optimizer": {"kind": "Adam", "learning_rate": 0.1}}
+    ),
+    "one more layer": lambda folder: rewrite(
+        folder, spec=lambda spec: spec | {"layers": [spec["layers"][0] | {"output_size": SIZE}, *spec["layers"]]}
+    ),
+    "without streams": lambda folder: rewrite(folder, streams=[]),
+    "stage missing": lambda folder: (folder / "stage-1.safetensors").unlink(),
+    "stage a folder": lambda folder: (
+        (folder / "stage-1.safetensors").unlink(),
+        (folder / "stage-1.safetensors").mkdir(),
+    ),
+    "stage empty": lambda folder: (folder / "stage-1.safetensors").write_bytes(b""),
+    "stage damaged": lambda folder: spoil_byte(folder / "stage-1.safetensors"),
+    "stage no tensors": lambda folder: resave_stage(folder, 1, b"nothing" * 100),
+    "stage of another place": lambda folder: resave_stage(folder, 1, (folder / "stage-0.safetensors").read_bytes()),
+}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    net, folder = token_network(), tmp_path_factory.mktemp("checkpoint") / "net"
+    feed(net, traffic(net, 40, streams=3))
+    net.save(folder)
+    return folder
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_checkpoint_is_refused_in_one_line(damage, saved, tmp_path):
+    folder = tmp_path / "net"
+    shutil.copytree(saved, folder)
+    sr.load(folder)
+    damage(folder)
+    with pytest.raises(sr.CheckpointError, match=str(folder)) as caught:
+        sr.load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_any_damage_to_a_manifest_is_refused_or_harmless(saved, tmp_path):
+    folder = tmp_path / "net"
+    shutil.copytree(saved, folder)
+    whole, rng, refused = (saved / "manifest.json").read_bytes(), np.random.default_rng(0), 0
+    for _ in range(200):
+        data = bytearray(whole)
+        data[rng.integers(len(data))] ^= 1 << rng.integers(7)
+        (folder / "manifest.json").write_bytes(data)
+        try:
+            sr.load(folder)
+        except sr.CheckpointError:
+            refused += 1
+    assert refused > 50
+
+
+# --- what does not fit -----------------------------------------------------------------------------------------------
+
+UNFIT = [
+    -1,
+    SIZE,
+    10**30,
+    True,
+    None,
+    1.5,
+    "a",
+    [],
+    [0.0] * (SIZE - 1),
+    [0.0] * (SIZE + 1),
+    [[0.0] * SIZE],
+    [[0.0], [0.0, 0.0]],
+    [0.0, 0.0, 0.0, np.nan],
+    [0.0, -np.inf, 0.0, 0.0],
+    [1e39, 0.0, 0.0, 0.0],
+    [1j, 0, 0, 0],
+    {},
+    object(),
+]
+
+
+@networks
+@pytest.mark.parametrize("unfit", UNFIT, ids=lambda unfit: "object" if type(unfit) is object else repr(unfit))
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_what_does_not_fit_raises_and_changes_nothing(network, unfit):
+    for predict in ("target", "next"):
+        net, spared = network(predict=predict), network(predict=predict)
+        good, frames = inputs(net, 1)[0], traffic(net, 20, streams=2)
+        for part in (frames[:10], frames[10:]):
+            np.testing.assert_equal(feed(net, part), feed(spared, part))
+            for stream in ("stream 0", "new"):
+                with pytest.raises(ValueError, match="."):
+                    net.step(unfit, stream)
+                for x, target in ((unfit, good), (good, unfit), (good, good) if predict == "next" else (unfit, unfit)):
+                    with pytest.raises(ValueError, match="."):
+                        net.learn(x, target, stream)
+        assert_same(net, spared)
+
+
+@pytest.mark.parametrize(
+    ("network", "target"), [(token_network, [1.0, 0, 0, 0]), (token_network, 1.0), (vector_network, 1)]
+)
+def test_a_target_of_the_wrong_kind_changes_nothing(network, target):
+    net, spared = network(), network()
+    good = inputs(net, 1)[0]
+    with pytest.raises(ValueError, match="target|shape"):
+        net.learn(good, target)
+    with pytest.raises(ValueError, match="target|shape"):
+        network(predict="next").step(target)
+    assert_same(net, spared)
+
+
+SHARED = sr.RNN(3, 3)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: sr.RNN(0, 3),
+        lambda: sr.LSTM(3, 0),
+        lambda: sr.GRU(3, 3, 0),
+        lambda: sr.GRU(3, 3, -1),
+        lambda: sr.RNN(3, 3, window=0),
+        lambda: sr.Softmax(0),
+        lambda: sr.Linear(-1),
+        lambda: sr.Gaussian(0),
+        lambda: sr.SGD(0.0),
+        lambda: sr.Adam(-1.0),
+        lambda: sr.RMSprop(float("nan")),
+        lambda: sr.Adagrad(float("inf")),
+        lambda: sr.Network([], sr.Linear(3), sr.SGD(0.1)),
+        lambda: sr.Network([SHARED, SHARED], sr.Linear(3), sr.SGD(0.1)),
+        lambda: sr.Network([sr.RNN(3, 4), sr.RNN(3, 4)], sr.Linear(3), sr.SGD(0.1)),
+        lambda: sr.Network([sr.RNN(3, 3, 4), sr.RNN(3, 4)], sr.Linear(3), sr.SGD(0.1)),
+        lambda: sr.Network([sr.RNN(3, 4)], sr.Linear(2), sr.SGD(0.1), predict="next"),
+        lambda: sr.Network([sr.RNN(3, 4)], sr.Linear(3), sr.SGD(0.1), predict="previous"),
+        lambda: sr.Network([sr.RNN(3, 4)], sr.Linear(3), sr.SGD(0.1), window=0),
+        lambda: sr.Network([sr.RNN(3, 4)], sr.Linear(3), sr.SGD(0.1), accumulate=0),
+        lambda: sr.Network([sr.RNN(3, 4)], sr.Linear(3), sr.SGD(0.1), gradient_delay=-1),
+    ],
+)
+def test_what_cannot_be_built_raises(make):
+    with pytest.raises(ValueError, match=".") as caught:
+        make()
+    assert "\n" not in str(caught.value)
