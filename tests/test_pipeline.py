@@ -1,53 +1,50 @@
-"""The daemon as a whole: real processes, real sockets."""
+"""The daemon learns the same bits however it is spread over processes, interrupted, and looked at."""
 
 import itertools
-import re
 import signal
-import time
 
 import numpy as np
-import psutil
 import pytest
-import zmq
-from daemon import TEXT, TIMEOUT, VECTOR, Daemon, layers
+from daemon import TEXT, TIMEOUT, Daemon, layers
 
 import streamrnn as sr
-from streamrnn.frames import COLUMNS, EMIT, FLAGS, INPUT, TOKEN
-from streamrnn.wire import FRAMES, Message, pack
 
 CELLS = {"rnn": sr.RNN, "lstm": sr.LSTM, "gru": sr.GRU}
-FRAMES_EACH = 5000
-TEXTS = np.random.default_rng(1).integers(97, 105, FRAMES_EACH).astype(np.uint8)
-PATTERN = np.where(np.arange(FRAMES_EACH) % 3 == 0, np.roll(TEXTS, 4), TEXTS).astype(np.uint8)  # something to learn
+COUNT = 5000
+LETTERS = np.random.default_rng(1).integers(97, 105, COUNT)
+PATTERN = bytes(np.where(np.arange(COUNT) % 3 == 0, np.roll(LETTERS, 4), LETTERS).tolist())  # something to learn
+LEARNING = "window = 8\ngradient_delay = {}\naccumulate = {}"
 
 
-def write_text(daemon: Daemon, data: np.ndarray = PATTERN) -> str:
-    path = daemon.folder / "text"
-    path.write_bytes(data.tobytes())
-    return f'kind = "text"\npath = "{path}"'
+def learn_here(cell: str, depth: int, delay: int, streams: int) -> sr.Network:
+    """PATTERN learned in this process, its bytes dealt to that many streams."""
+    made = [CELLS[cell](a, b) for a, b in itertools.pairwise([256] + [12] * depth)]
+    settings = {"window": 8, "gradient_delay": delay, "accumulate": streams, "predict": "next"}
+    net = sr.Network(made, sr.Softmax(256), sr.Adam(0.002), **settings)
+    for k, token in enumerate(PATTERN):
+        net.step(token, stream=f"stream {k % streams}")
+    return net
 
 
-def library(cell: str, depth: int, delay: int, accumulate: int = 1) -> sr.Network:
-    """The same network in this process."""
-    sizes = [256] + [12] * depth
-    made = [CELLS[cell](a, b) for a, b in itertools.pairwise(sizes)]
-    return sr.Network(
-        made,
-        sr.Softmax(256),
-        sr.Adam(0.002),
-        window=8,
-        gradient_delay=delay,
-        accumulate=accumulate,
-        predict="next",
-    )
+def daemon_for(cell: str, depth: int, delay: int, streams: int) -> Daemon:
+    daemon = Daemon(**TEXT, layers=layers(*[f"{cell} 12"] * depth), learning=LEARNING.format(delay, streams))
+    (daemon.folder / "text").write_bytes(PATTERN)
+    return daemon
 
 
-def send_interleaved(daemon: Daemon, streams: int) -> None:
-    """All of PATTERN, frame by frame in turn on that many streams."""
+def run_text(daemon: Daemon, *options: str) -> dict:
+    return daemon.run("--source", str(daemon.folder / "text"), *options)
+
+
+def run_streams(daemon: Daemon, streams: int) -> str:
+    """PATTERN through a client, its bytes dealt to that many streams; the daemon ends when it has had them all."""
+    daemon.start("--max-frames", str(COUNT))
     with daemon.client() as client:
         for k, token in enumerate(PATTERN):
-            client.send(int(token), stream=f"stream {k % streams}")
+            client.send(token, stream=f"stream {k % streams}")
         client.flush()
+    daemon.process.communicate(timeout=TIMEOUT)
+    return sr.load(daemon.checkpoint()).parameters_sha256()
 
 
 @pytest.mark.parametrize("streams", [1, 3])
@@ -55,21 +52,99 @@ def send_interleaved(daemon: Daemon, streams: int) -> None:
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_pipeline_learns_the_same_bits_as_one_process(cell, depth, delay, streams):
-    net = library(cell, depth, delay, streams)
-    for k, token in enumerate(PATTERN):
-        net.step(int(token), stream=f"stream {k % streams}")
-    parts = {**TEXT, "layers": layers(*[f"{cell} 12"] * depth)}
-    parts["learning"] = f"window = 8\ngradient_delay = {delay}\naccumulate = {streams}"
-    with Daemon(**parts) as daemon:
+    expected = learn_here(cell, depth, delay, streams).parameters_sha256()
+    with daemon_for(cell, depth, delay, streams) as daemon:
         if streams == 1:
-            path = daemon.folder / "text"
-            path.write_bytes(PATTERN.tobytes())
-            result = daemon.run("--source", str(path))
+            result = run_text(daemon)
+            assert result["frames"] == COUNT
+            assert result["parameters_sha256"] == expected
         else:
-            daemon.start("--json", str(daemon.folder / "out.json"), "--max-frames", str(FRAMES_EACH))
-            send_interleaved(daemon, streams)
-            daemon.process.communicate(timeout=TIMEOUT)
-            result = sr.load(daemon.checkpoint())
-            result = {"parameters_sha256": result.parameters_sha256(), "frames": FRAMES_EACH}
-    assert result["frames"] == FRAMES_EACH
-    assert result["parameters_sha256"] == net.parameters_sha256()
+            assert run_streams(daemon, streams) == expected
+
+
+@pytest.mark.parametrize(("cell", "depth", "delay"), [("lstm", 2, 1), ("gru", 3, 2), ("rnn", 1, 0)])
+def test_fused_twice_piped_twice_and_placed_by_hand_give_the_same_bits(cell, depth, delay):
+    with daemon_for(cell, depth, delay, 1) as daemon:
+        results = [run_text(daemon, *options) for options in ((), (), ("--fused",))]
+        text = daemon.config.read_text()
+        daemon.config.write_text(text.replace("[pipeline]\n", f"[pipeline]\nplacement = [{depth}, 1]\nblock = 7\n"))
+        results.append(run_text(daemon))
+    assert len({result["parameters_sha256"] for result in results}) == 1
+    assert len({result["loss"] for result in results}) == 1
+
+
+@pytest.mark.parametrize("second", [(), ("--fused",)])
+def test_a_resumed_run_goes_on_bit_identically(second):
+    with daemon_for("lstm", 2, 2, 1) as daemon:
+        whole = run_text(daemon)
+        first = run_text(daemon, "--max-frames", "3003")
+        rest = run_text(daemon, "--resume", *second)
+    assert (first["frames"], rest["frames"]) == (3003, COUNT - 3003)
+    assert rest["parameters_sha256"] == whole["parameters_sha256"] != first["parameters_sha256"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_saves_and_ends_well(number):
+    with daemon_for("gru", 2, 1, 3) as daemon:
+        daemon.start()
+        with daemon.client() as client:
+            for k, token in enumerate(PATTERN[:1000]):
+                client.send(token, stream=f"stream {k % 3}")
+            client.flush()
+        printed = daemon.stop(number)
+        assert "1,000" in printed
+        assert "sha256" in printed
+        net = sr.load(daemon.checkpoint())
+        assert net.names.keys() == {"stream 0", "stream 1", "stream 2"}
+        daemon.start("--resume", "--max-frames", str(COUNT - 1000))
+        with daemon.client() as client:
+            for k, token in enumerate(PATTERN[1000:], 1000):
+                client.send(token, stream=f"stream {k % 3}")
+            client.flush()
+        daemon.process.communicate(timeout=TIMEOUT)
+        resumed = sr.load(daemon.checkpoint()).parameters_sha256()
+    for k, token in enumerate(PATTERN[1000:], 1000):
+        net.step(token, stream=f"stream {k % 3}")
+    assert net.parameters_sha256() == resumed
+    assert resumed == learn_here("gru", 2, 1, 3).parameters_sha256()
+
+
+def test_a_worker_that_dies_ends_the_daemon_with_one_line():
+    with daemon_for("rnn", 1, 0, 1) as daemon:
+        daemon.start()
+        workers = daemon.workers()
+        workers[1].kill()
+        printed, _ = daemon.process.communicate(timeout=TIMEOUT)
+        assert daemon.process.returncode == 1
+        assert "worker stages-0 ended with exit code -9" in printed
+        assert "Traceback" not in printed
+        assert not [worker for worker in workers if worker.is_running()]
+
+
+def test_workers_end_with_a_killed_supervisor():
+    with daemon_for("rnn", 1, 0, 1) as daemon:
+        daemon.start()
+        workers = daemon.workers()
+        daemon.process.kill()
+        for worker in workers:
+            worker.wait(TIMEOUT)
+        assert len(workers) == 4
+
+
+def test_a_million_frames_leave_memory_flat():
+    with Daemon(**TEXT, layers=layers("rnn 4"), learning="window = 64") as daemon:
+        text = daemon.folder / "text"
+        text.write_bytes(PATTERN * 200)
+        daemon.start("--source", str(text))
+        with daemon.client() as client:
+            sizes: dict[int, list[int]] = {worker.pid: [] for worker in daemon.workers()}
+            frames = 0
+            while frames < 950_000:
+                frames = client.status()["frames"]
+                if frames > 200_000:
+                    for worker in daemon.workers():
+                        sizes[worker.pid].append(worker.memory_info().rss)
+        daemon.process.communicate(timeout=TIMEOUT)
+    for pid, values in sizes.items():
+        assert len(values) > 2, "too fast to be watched"
+        assert max(values) - values[0] < 2**20, pid

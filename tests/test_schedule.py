@@ -249,3 +249,14 @@ def test_blocks_change_nothing(tokens, rules, listed, cuts):
     for some_cuts in (cuts, range(len(frames))):
         for array, expected in zip(run_in_blocks(tokens, rules, frames, some_cuts)[0], whole, strict=True):
             assert np.array_equal(array, expected, equal_nan=True)
+
+
+def test_a_reused_number_is_as_good_as_new():
+    """The same frames under the number of a stream that is gone, and under one that nobody had: the same bits."""
+    gone, rules = [(0, INPUT | SCORED)] * 5, (2, 100, 0)
+    reused = [*gone, (0, INPUT | SCORED | BEGIN | NEW), *[(0, INPUT | SCORED)] * 5]
+    unused = [*gone, (1, INPUT | SCORED | BEGIN), *[(1, INPUT | SCORED)] * 5]
+    (Y, losses, *_), _, _ = run_in_blocks(False, rules, as_frames(reused), range(11))
+    (Y_unused, losses_unused, *_), _, _ = run_in_blocks(False, rules, as_frames(unused), range(11))
+    assert np.array_equal(Y, Y_unused)
+    assert np.array_equal(losses, losses_unused)

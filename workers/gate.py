@@ -29,7 +29,7 @@ from streamrnn.wire import (
     pack,
     unpack,
 )
-from streamrnn.workers.member import Member, run
+from streamrnn.workers.member import Member
 
 OWN_STREAM = "source"  # the name of the daemon's own stream
 LONGEST_NAME = 255  # bytes
@@ -181,7 +181,7 @@ class Gate:
         self._check_numbers("input", frames[inputs, TOKEN], message.vectors, self.classes, self.inputs)
         if message.extra.size != self.targets * int(scored.sum()):
             raise Refused(f"{int(scored.sum())} targets of {self.targets} numbers expected, {message.extra.size} came")
-        targets = message.extra.reshape(int(scored.sum()), -1) if self.targets else message.vectors[:0, :0]
+        targets = message.extra.reshape(-1, self.targets) if self.targets else message.vectors[:0, :0]
         self._check_numbers("target", frames[scored, TARGET], targets, self.target_classes, self.targets)
 
     @staticmethod
@@ -365,7 +365,3 @@ def frame_with(seq: int, stream: int = 0) -> np.ndarray:
 def main(member: Member) -> None:
     """Run until told to stop."""
     GateWorker(member).run()
-
-
-if __name__ == "__main__":
-    run(main)

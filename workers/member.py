@@ -29,15 +29,17 @@ def bind(socket: zmq.Socket, endpoint: str) -> None:
         raise Failure(f"cannot listen on {endpoint}: {reason}; is another daemon running there?") from error
 
 
-def run(body: Callable[["Member"], None]) -> None:
-    """Run a worker; a failure is reported to the supervisor in one line."""
-    member = Member(sys.argv[1], sys.argv[2])
+def run(body: Callable[["Member"], None], endpoint: str, name: str, stdin: Any = None) -> None:
+    """Run a worker; a failure is reported to the supervisor in one line. `stdin` stands for the daemon's own."""
+    if stdin:
+        os.dup2(stdin.detach(), 0)
+    member = Member(endpoint, name)
     try:
         body(member)
     except (Failure, SourceError, CheckpointError) as error:
         member.report("failed", reason=str(error))
     except Exception as error:
-        member.report("failed", reason=f"{member.name}: {type(error).__name__}: {error}")
+        member.report("failed", reason=f"{name}: {type(error).__name__}: {error}")
         raise
     finally:
         member.close()

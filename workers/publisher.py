@@ -12,7 +12,7 @@ import zmq
 
 from streamrnn.frames import EMIT, FLAGS, INPUT, STREAM
 from streamrnn.wire import BARRIER, CREDIT, NAME, OUTPUT, PREVIEW, Message, WireError, pack, text_of, unpack
-from streamrnn.workers.member import Member, run
+from streamrnn.workers.member import Member
 
 RECENT, LAST = 10_000, 100_000  # frames scored
 MESSAGES = 64  # taken before subscriptions and orders are looked at
@@ -116,54 +116,6 @@ class Publisher:
             self.credit.send(pack(Message(CREDIT, self.order["epoch"], self.rows)))
 
     def facts(self) -> dict[str, Any]:
-        """For the supervisor; None stands for "nothing yet"."""
-        means = {"loss": self.mean(), "recent_loss": self.mean(RECENT), "last_loss": self.mean(LAST)}
-        return {
-            "scored": self.scored,
-            "curve": self.curve,
-            "curve_step": self.step,
-            **{name: None if value != value else value for name, value in means.items()},
-        }
-
-
-class Publisher:
-    """The publisher's process."""
-
-    def __init__(self, member: Member) -> None:
-        self.member = member
-        self.order = member.first_order()
-        self.score = Score()
-        self.rows = self.credited = self.inputs = self.bad = 0
-        self.topics = {number: topic(text) for number, text in enumerate(self.order["streams"])}
-        self.preview = self.order["streams"].index(PREVIEW) if PREVIEW in self.order["streams"] else -1
-        self.subscribed: dict[bytes, int] = {}
-        self.outputs = member.public_socket(zmq.XPUB, self.order["outputs"], {zmq.XPUB_VERBOSER: 1})
-        self.source = member.socket(zmq.PULL, bind=self.order["frames_in"])
-        self.credit = member.socket(zmq.PUSH, connect=self.order["credit"])
-
-    def run(self) -> None:
-        """Until told to stop."""
-        poller = zmq.Poller()
-        for socket in (self.source, self.outputs, self.member.control):
-            poller.register(socket, zmq.POLLIN)
-        self.member.report("ready")
-        while True:
-            poller.poll(200)
-            while data := receive(self.outputs):
-                answer_subscription(self.outputs, self.subscribed, data)
-            before = self.rows
-            for _ in range(MESSAGES):
-                if not (data := receive(self.source)):
-                    break
-                self.take(data)
-            if self.rows > before:
-                self.credit.send(pack(Message(CREDIT, self.order["epoch"], self.rows)))
-            self.member.beat(self.facts)
-            order = self.member.order()
-            if order and order["kind"] == "stop":
-                return
-
-    def facts(self) -> dict[str, Any]:
         """How far it is, for the supervisor."""
         return {
             "inputs": self.inputs,
@@ -241,7 +193,3 @@ def publish(outputs: zmq.Socket, message: Message, data: bytes, topics: dict[int
 def main(member: Member) -> None:
     """Run until told to stop."""
     Publisher(member).run()
-
-
-if __name__ == "__main__":
-    run(main)

@@ -16,7 +16,7 @@ from streamrnn.network import Network
 from streamrnn.schedule import new_schedule
 from streamrnn.wire import H_NUMBER, HEADER, LONGEST_TEXT, size_in_bytes
 from streamrnn.workers import loop
-from streamrnn.workers.member import Member, run
+from streamrnn.workers.member import Member
 
 
 def message_buffer(frames: int, vectors: int, width: int, extra: int) -> np.ndarray:
@@ -100,7 +100,3 @@ def save(member: Member, folder: Path, net: Network, first: int, last: int, sche
         for stage, tensors in enumerate(kept, first)
     }
     member.report("saved", number=number, sha256=hashes)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,15 +1,16 @@
 """The supervisor: starts the workers, wires them, watches them, answers for them, and brings them to an orderly end."""
 
+import multiprocessing
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
 from math import log
+from multiprocessing.reduction import DupFd
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from streamrnn.checkpoint import Manifest
 from streamrnn.config import Config
 from streamrnn.jit import CACHE_FOLDER
 from streamrnn.network import Network
+from streamrnn.workers import gate, member, publisher, stages
 from streamrnn.workers.member import Failure, bind
 
 START_TIMEOUT = 60.0  # seconds until every worker must be ready
@@ -27,6 +29,10 @@ DRAIN_TIMEOUT = 60.0  # seconds until a checkpoint must be complete
 STOP_TIMEOUT = 5.0  # seconds a worker may take to end
 RATE_SPAN = 3.0  # seconds over which frames per second are taken
 GATE, PUBLISHER = "gate", "publisher"
+
+# Workers are forked from a process that has everything ready and nothing open: they start in no time
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["streamrnn.workers.nursery", "streamrnn.cli"])
 
 
 def compile_kernels(lengths: set[int], tell: Callable[[str], Any]) -> None:
@@ -40,7 +46,7 @@ def compile_kernels(lengths: set[int], tell: Callable[[str], Any]) -> None:
     from streamrnn.layers import RNN
     from streamrnn.optimizers import SGD
     from streamrnn.readouts import Linear
-    from streamrnn.workers import loop, stages
+    from streamrnn.workers import loop
 
     for length in missing:
         net = Network([RNN(1, 1) for _ in range(length)], Linear(1), SGD(1.0))
@@ -53,20 +59,17 @@ def compile_kernels(lengths: set[int], tell: Callable[[str], Any]) -> None:
 class Worker:
     """A worker process as the supervisor sees it."""
 
-    def __init__(self, name: str, module: str, does: str, order: dict[str, Any]) -> None:
+    def __init__(self, name: str, module: ModuleType, does: str, order: dict[str, Any]) -> None:
         self.name, self.module, self.does, self.order = name, module, does, order
-        self.process: subprocess.Popen | None = None
+        self.process: Any = None
         self.state = ""
         self.facts: dict[str, Any] = {}
 
     def start(self, endpoint: str) -> None:
-        """Start the process; one thread each, Ctrl-C is the supervisor's."""
-        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", f"streamrnn.workers.{self.module}", endpoint, self.name],
-            env=os.environ | one_thread,
-            stdin=subprocess.DEVNULL if self.order.get("stdin") is None else None,
-        )
+        """Start the process."""
+        stdin = DupFd(0) if self.order.get("stdin") else None
+        self.process = PROCESSES.Process(target=member.run, args=(self.module.main, endpoint, self.name, stdin))
+        self.process.start()
 
     @property
     def pid(self) -> int:
@@ -133,10 +136,10 @@ class Supervisor:
             "streams": manifest.streams,
             "credit": f"ipc://{self.folder}/credit",
         }
-        gate = {
+        order = {
             **common,
             "source": msgspec.to_builtins(config.source),
-            "stdin": getattr(config.source, "path", None) == "-" or None,
+            "stdin": getattr(config.source, "path", None) == "-",
             "gate": config.sockets.gate,
             "frames_out": ends[0],
             "predict": config.predict,
@@ -152,7 +155,7 @@ class Supervisor:
         }
         names = [f"{layer.cell} {layer.units}" for layer in config.layers]
         names.append(f"{config.readout.kind} {config.readout.size}")
-        workers = [Worker(GATE, "gate", "gate", gate)]
+        workers = [Worker(GATE, gate, "gate", order)]
         first = 0
         for k, count in enumerate(self.placement):
             order = {
@@ -168,10 +171,10 @@ class Supervisor:
                 "gradients_in": gradients[k] if k < len(gradients) else None,
                 "gradients_out": gradients[k - 1] if k else None,
             }
-            workers.append(Worker(f"stages-{k}", "stages", ", ".join(names[first : first + count]), order))
+            workers.append(Worker(f"stages-{k}", stages, ", ".join(names[first : first + count]), order))
             first += count
         outputs = {**common, "frames_in": ends[-1], "outputs": config.sockets.outputs}
-        workers.append(Worker(PUBLISHER, "publisher", "publisher", outputs))
+        workers.append(Worker(PUBLISHER, publisher, "publisher", outputs))
         return workers
 
     def start(self, tell: Callable[[str], Any]) -> None:
@@ -182,6 +185,7 @@ class Supervisor:
         self.checkpoints.mkdir(parents=True, exist_ok=True, mode=0o700)
         compile_kernels(set(self.placement), tell)
         tell("starting the workers")
+        os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
         for worker in self.workers.values():
             worker.start(endpoint)
         deadline = time.monotonic() + START_TIMEOUT
@@ -211,8 +215,8 @@ class Supervisor:
                 identity, *parts = self.outer.recv_multipart()
                 self.outer.send_multipart([identity, msgspec.json.encode(self.answer(parts))])
         for worker in self.workers.values():
-            if worker.process and worker.process.poll() is not None and self.state != "stopping":
-                raise Failure(f"worker {worker.name} ended with exit code {worker.process.returncode}")
+            if worker.process and worker.process.exitcode is not None and self.state != "stopping":
+                raise Failure(f"worker {worker.name} ended with exit code {worker.process.exitcode}")
 
     def hear(self, worker: Worker, message: dict[str, Any]) -> None:
         """Take one report."""
@@ -358,12 +362,10 @@ class Supervisor:
             self.order(worker.name, "stop")
         deadline = time.monotonic() + STOP_TIMEOUT
         for worker in running:
-            assert worker.process
-            try:
-                worker.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            if worker.process.exitcode is None:
                 worker.process.kill()
-                worker.process.wait()
+                worker.process.join()
         self.inner.close()
         self.outer.close()
         self.context.term()

@@ -1,0 +1,133 @@
+"""The wire format: what is packed comes back, and what is no message is refused."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from streamrnn import wire
+from streamrnn.frames import COLUMNS
+from streamrnn.wire import HEADER, LONGEST_TEXT, Message, WireError, as_text, pack, size_in_bytes, text_of, unpack
+
+int64 = st.integers(-(2**63), 2**63 - 1)
+counts = st.integers(0, 4)
+
+
+def floats(rng, *shape):
+    """Any bits at all, NaN and infinity among them."""
+    return rng.integers(0, 2**32, shape, np.uint32).view(np.float32)
+
+
+@st.composite
+def messages(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    frames, vectors, width, extra = (draw(counts) for _ in range(4))
+    rows = rng.integers(-(2**63), 2**63 - 1, (frames, COLUMNS), endpoint=True)
+    return Message(draw(int64), draw(int64), draw(int64), rows, floats(rng, vectors, width), floats(rng, extra))
+
+
+def accepted(data):
+    """The message in these bytes, None if they are refused; it must be what its header says."""
+    try:
+        message = unpack(data)
+    except WireError:
+        return None
+    assert message.frames.shape[1] == COLUMNS
+    assert size_in_bytes(len(message.frames), *message.vectors.shape, len(message.extra)) == len(data)
+    assert pack(message) == data
+    return message
+
+
+@given(messages())
+def test_a_message_comes_back(message):
+    data = pack(message)
+    assert len(data) == size_in_bytes(len(message.frames), *message.vectors.shape, len(message.extra))
+    for buffer in (data, memoryview(data), bytearray(data)):
+        back = unpack(buffer)
+        assert back[:3] == message[:3]
+        for came, sent in zip(back[3:], message[3:], strict=True):
+            assert came.shape == sent.shape
+            assert came.dtype == sent.dtype
+            assert came.tobytes() == sent.tobytes()
+
+
+def test_the_layout_is_as_documented():
+    frames, vectors = np.arange(5, 15).reshape(2, 5), np.float32([[1, 2, 3]])
+    data = pack(Message(1, 2, 3, frames, vectors, np.float32([4, 5])))
+    header = [int.from_bytes(b"srnn\1\0\0\0", "little"), 1, 2, 3, 2, 1, 3, 2]
+    assert data == b"".join(
+        (
+            np.array([*header, *range(5, 15)], "<i8").tobytes(),
+            np.array([1, 2, 3, 4, 5], "<f4").tobytes(),
+        )
+    )
+    assert pack(Message(7)) == np.array([header[0], 7, 0, 0, 0, 0, 0, 0], "<i8").tobytes()
+
+
+def test_arrays_of_a_message_are_read_only_views():
+    data = pack(Message(1, 2, 3, np.ones((2, COLUMNS), np.int64), np.ones((1, 2), np.float32), np.ones(3, np.float32)))
+    for array in unpack(data)[3:]:
+        assert not array.flags.writeable
+        assert array.base is not None
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=100).map(lambda tail: pack(Message(1))[:8] + tail))
+@example(b"")
+def test_random_bytes_are_refused_or_make_sense(data):
+    accepted(data)
+
+
+@given(
+    messages(), st.integers(0, HEADER - 1), st.sampled_from([-1, 0, 1, 2, 2**31, 2**62, 2**63 - 1, -(2**63)]) | int64
+)
+@example(Message(1), wire.H_VECTORS, 2**62)
+@example(Message(1), wire.H_WIDTH, 2**62)
+@example(Message(1, vectors=np.zeros((1, 1), np.float32)), wire.H_WIDTH, -1)
+def test_a_header_that_lies_is_refused_or_makes_sense(message, position, value):
+    header = np.frombuffer(pack(message), np.int64, HEADER).copy()
+    header[position] = value
+    changed = accepted(header.tobytes() + pack(message)[8 * HEADER :])
+    if position == wire.H_MAGIC:
+        assert (changed is None) == (value != wire.MAGIC)
+    elif position in (wire.H_KIND, wire.H_EPOCH, wire.H_NUMBER):
+        assert changed[position - 1] == value
+    elif position in (wire.H_FRAMES, wire.H_EXTRA):
+        before = len(message.frames if position == wire.H_FRAMES else message.extra)
+        assert (changed is None) == (value != before)
+
+
+@given(messages(), st.data())
+def test_a_message_cut_or_lengthened_is_refused(message, data):
+    whole = pack(message)
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    assert accepted(whole[:cut]) is None
+    assert accepted(whole + bytes(1 + cut)) is None
+
+
+@given(messages(), st.data())
+def test_a_message_with_a_spoilt_byte_is_refused_or_makes_sense(message, data):
+    spoilt = bytearray(pack(message))
+    spoilt[data.draw(st.integers(0, len(spoilt) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    accepted(bytes(spoilt))
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=50) | st.just(""))
+@example("é" * 300)
+@example("a" + "é" * 300)
+@example("€" * 171)
+@example("ab" + "\N{SNOWMAN}" * 200)
+@example("\N{GRINNING FACE}" * 128 + "x")
+@example("abc" + "\N{GRINNING FACE}" * 128)
+@example("x" * 513)
+def test_a_text_comes_back_up_to_the_longest_whole_characters(text):
+    came = text_of(unpack(pack(Message(5, extra=as_text(text)))))
+    assert text.startswith(came)
+    assert len(came.encode()) <= LONGEST_TEXT
+    if came != text:
+        assert len((came + text[len(came)]).encode()) > LONGEST_TEXT
+
+
+@pytest.mark.parametrize("extra", [b"", b"\0\0\0\0", b"\xff\xfe\xfd\xfc", b"ab\xc3\0"])
+def test_any_bytes_are_read_as_some_text(extra):
+    text = text_of(Message(5, extra=np.frombuffer(extra, np.float32)))
+    assert text == extra.rstrip(b"\0").decode(errors="replace")

@@ -1,0 +1,8 @@
+"""What the process that workers are forked from has ready: every import, and the compiled kernels."""
+
+from streamrnn.jit import link
+from streamrnn.workers import gate, publisher, stages
+
+link()
+
+__all__ = ["gate", "publisher", "stages"]
