@@ -6,7 +6,8 @@ NaN goes in and comes out.
 
 from numba import float32
 
-from streamrnn.jit import bits_of_float, float_from_bits, fma, kernel
+from streamrnn.instructions import bits_of_float, float_from_bits, fma
+from streamrnn.jit import kernel
 
 LOWEST, HIGHEST = float32(-87.0), float32(88.0)  # beyond, exp leaves the normal float32 numbers
 LOG2_E = float32(1.4426950408889634)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamrnn.jit import buffer
+from streamrnn.instructions import buffer
 
 RNN, LSTM, GRU = 0, 1, 2
 SOFTMAX, LINEAR, GAUSSIAN = 16, 17, 18

@@ -81,7 +81,7 @@ def score(readout, t, frames, targets, losses):
 
 @kernel
 def learn(stages, t, dY):
-    """Take the oldest closed window back through the stages, dY (frames, O) entering at the last unless it is a readout.
+    """Take the oldest closed window back; dY (frames, O) enters at the last stage unless that is a readout.
 
     Returns its number of frames; the gradient of its inputs is in the first stage's `dx`.
     """

@@ -192,7 +192,8 @@ class Client:
     def subscribe(self, stream: str | None = None, timeout: float | None = None) -> Subscription:
         """Every output of that stream, of all streams without one, from the moment this call returns.
 
-        Each stream's outputs come in their order; those of different streams may overtake one another. The timeout, in seconds, is of the iteration: without one it waits for ever. Raises DaemonGone.
+        Each stream's outputs come in their order; those of different streams may overtake one another.
+        The timeout, in seconds, is of the iteration: without one it waits for ever. Raises DaemonGone.
         """
         subscription = Subscription(self._context, self._outputs, stream, timeout)
         subscription.wait(self.timeout)

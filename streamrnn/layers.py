@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn import cells, stage
+from streamrnn import buffers, cells, stage
 from streamrnn.buffers import OPTIMIZER, PLAN_COLUMNS, PLAN_ROW, PLAN_TOKEN, Sizes, Stage, allocate
 from streamrnn.optimizers import Optimizer
 from streamrnn.parameters import Parameters, glorot, orthogonal
@@ -46,7 +46,7 @@ class Layer:
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         I, H, G = self.input_size, self.hidden_size, self.cell.GATES * self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {"W_xh": (I, G), "W_hh": (H, G), "b_h": (G,)}
-        if self.kind == cells.GRU:
+        if self.kind == buffers.GRU:
             shapes["b_hn"] = (H,)
         if self.own_output:
             shapes |= {"W_hy": (H, self.output_size), "b_y": (self.output_size,)}
@@ -58,7 +58,7 @@ class Layer:
         self.parameters.flat[:] = 0
         glorot(rng, views["W_xh"], H)
         orthogonal(rng, views["W_hh"])
-        if self.kind == cells.LSTM:
+        if self.kind == buffers.LSTM:
             views["b_h"][H : 2 * H] = 1
         if self.own_output:
             glorot(rng, views["W_hy"], self.output_size)
@@ -88,7 +88,7 @@ class Layer:
 
     @property
     def params(self) -> dict[str, np.ndarray]:
-        """Live views: W_xh (I, G), W_hh (H, G), b_h (G,), a GRU's b_hn (H,), and W_hy (H, O), b_y (O,) if it has them."""
+        """Live views: W_xh (I, G), W_hh (H, G), b_h (G,), a GRU's b_hn (H,), W_hy (H, O), b_y (O,) if it has them."""
         return self.parameters.views
 
     @property
@@ -161,19 +161,19 @@ class Layer:
 class RNN(Layer):
     """Plain recurrent layer, see `streamrnn.cells.rnn`."""
 
-    kind, cell = cells.RNN, cells.rnn
+    kind, cell = buffers.RNN, cells.rnn
 
 
 class LSTM(Layer):
     """Long short-term memory, see `streamrnn.cells.lstm`."""
 
-    kind, cell = cells.LSTM, cells.lstm
+    kind, cell = buffers.LSTM, cells.lstm
 
 
 class GRU(Layer):
     """Gated recurrent unit, see `streamrnn.cells.gru`."""
 
-    kind, cell = cells.GRU, cells.gru
+    kind, cell = buffers.GRU, cells.gru
 
 
 def as_token(x: Any, size: int) -> int:

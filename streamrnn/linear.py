@@ -4,7 +4,8 @@ A row's result never depends on how many rows are computed with it (batch invari
 lanes and inputs are added one after another, so tiling over rows and inputs changes speed and not one bit.
 """
 
-from streamrnn.jit import dot, fma, kernel
+from streamrnn.instructions import dot, fma
+from streamrnn.jit import kernel
 
 
 @kernel

@@ -16,7 +16,7 @@ from streamrnn.jit import link
 from streamrnn.layers import GRU, LSTM, RNN, Layer, as_token, as_vector
 from streamrnn.optimizers import SGD, Adagrad, Adam, Optimizer, RMSprop
 from streamrnn.readouts import Gaussian, Linear, Readout, Softmax
-from streamrnn.schedule import most_closed, new_schedule
+from streamrnn.schedule import Schedule, most_closed, new_schedule
 
 CELLS = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
 READOUTS = {"Softmax": Softmax, "Linear": Linear, "Gaussian": Gaussian}
@@ -61,6 +61,7 @@ class Network:
             layer.initialize(np.random.default_rng([seed, number]))
         readout.build(self.layers[-1].output_size, np.random.default_rng([seed, len(self.layers)]))
         self.input_size = self.layers[0].input_size
+        self._schedule: Schedule
         self.names: dict[str, int] = {}
         self._fresh: set[int] = set()  # streams whose next frame begins a sequence
         self._losses: dict[int, float] = {}

@@ -10,7 +10,8 @@ from typing import Any
 from numba import float32, float64
 
 from streamrnn.buffers import OPTIMIZER, SKIPPED, UPDATES
-from streamrnn.jit import dot, kernel
+from streamrnn.instructions import dot
+from streamrnn.jit import kernel
 
 SGD_KIND, RMSPROP_KIND, ADAGRAD_KIND, ADAM_KIND = range(4)
 RATE, FIRST, SECOND, EPSILON, CLIP = range(5)  # columns of a stage's `hyper`
@@ -122,7 +123,7 @@ def adagrad(p, g, v, scale, rate, epsilon):
 
 @kernel
 def adam(p, g, m, v, scale, rate, beta1, fresh1, beta2, fresh2, epsilon, root):
-    """fresh = 1 - beta; rate and root carry the bias corrections: learning_rate / (1 - beta1^t) and 1 / sqrt(1 - beta2^t)."""
+    """fresh = 1 - beta; rate = learning_rate / (1 - beta1^t) and root = 1 / sqrt(1 - beta2^t) correct the bias."""
     for j in range(p.shape[0]):
         gradient = scale * g[j]
         m[j] = beta1 * m[j] + fresh1 * gradient
@@ -154,7 +155,8 @@ def update(s, group, windows):
     scale = float32(min(1.0, hyper[CLIP] / norm) / windows if norm > 0 else 1.0 / windows)
     s.counters[UPDATES] += 1
     rate, first, second, epsilon = hyper[RATE], float32(hyper[FIRST]), float32(hyper[SECOND]), float32(hyper[EPSILON])
-    fresh1, fresh2 = float32(1.0 - hyper[FIRST]), float32(1.0 - hyper[SECOND])  # not 1 - float32(beta): beta is near 1
+    # in float64: close to 1, float32(beta) is too coarse to be taken from 1
+    fresh1, fresh2 = float32(1.0 - hyper[FIRST]), float32(1.0 - hyper[SECOND])
     if kind == SGD_KIND:
         sgd(p, g, s.moments[0], scale, float32(rate), first)
     elif kind == RMSPROP_KIND:

@@ -4,7 +4,7 @@ from math import prod, sqrt
 
 import numpy as np
 
-from streamrnn.jit import buffer
+from streamrnn.instructions import buffer
 
 
 class Parameters:

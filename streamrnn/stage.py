@@ -9,6 +9,7 @@ from numba import float32
 
 from streamrnn import cells, readouts, standardize
 from streamrnn.buffers import (
+    GRU,
     HIDDEN,
     INPUTS,
     KIND,
@@ -33,7 +34,7 @@ from streamrnn.linear import add_product, add_row_product, add_rows, add_transpo
 def cell_views(s, flat):
     """W_xh (I, G), W_hh (H, G), b_h (G,), b_hn (H,) or nothing, W_hy (H, O), b_y (O,) as views of flat parameters."""
     I, H, O, G = s.config[INPUTS], s.config[HIDDEN], s.config[OUTPUTS], s.z.shape[1]
-    extra = H if s.config[KIND] == cells.GRU else 0
+    extra = H if s.config[KIND] == GRU else 0
     own = O if s.config[OWN_OUTPUT] else 0
     a = I * G
     b = a + H * G
@@ -181,11 +182,11 @@ def backward(s, slot, frames, targets, version, group, dY):
 @kernel
 def cell_backward(s, slot, frames, params, grads, dY):
     kind = s.config[KIND]
-    W_xh, W_hh, _, b_hn, W_hy, _ = cell_views(s, params)
+    W_xh, W_hh, _, _, W_hy, _ = cell_views(s, params)
     dW_xh, dW_hh, db_h, db_hn, dW_hy, db_y = cell_views(s, grads)
     X, H, A = cell_tape(s, slot)
     dz = s.dz[:frames]
-    du = s.du[:frames] if kind == cells.GRU else dz
+    du = s.du[:frames] if kind == GRU else dz
     if s.config[OWN_OUTPUT]:
         add_product(H[1 : frames + 1].T, dY, dW_hy)
         add_rows(dY, db_y)
@@ -204,7 +205,7 @@ def cell_backward(s, slot, frames, params, grads, dY):
             add_transposed(du[t : t + 1], W_hh, s.carry[:1])
     add_product(H[:frames].T, du, dW_hh)
     add_rows(dz, db_h)
-    if kind == cells.GRU:
+    if kind == GRU:
         add_rows(du[:, 2 * dh.shape[0] :], db_hn)
     vectors = False
     for t in range(frames):

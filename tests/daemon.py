@@ -1,7 +1,6 @@
 """A real daemon for a test: its own config, ipc sockets and state folder, bounded waits, and nothing left running."""
 
 import json
-
 import signal
 import subprocess
 import sys
@@ -45,7 +44,7 @@ VECTOR = {"input": 'kind = "vector"\nsize = 4', "readout": 'kind = "linear"\nsiz
 
 def layers(*cells: str) -> str:
     """Config tables: "lstm 16" is a cell and its units."""
-    return "\n".join("[[layers]]\ncell = \"{}\"\nunits = {}".format(*cell.split()) for cell in cells)
+    return "\n".join('[[layers]]\ncell = "{}"\nunits = {}'.format(*cell.split()) for cell in cells)
 
 
 class Daemon:
@@ -102,10 +101,15 @@ class Daemon:
         timer.cancel()
         raise AssertionError("the daemon ended before it was ready:\n" + "\n".join(self.lines))
 
-    def workers(self) -> list[psutil.Process]:
-        """Its worker processes."""
+    def processes(self) -> list[psutil.Process]:
+        """Every process that it has started."""
         assert self.process
         return psutil.Process(self.process.pid).children(recursive=True)
+
+    def workers(self) -> dict[str, psutil.Process]:
+        """Its worker processes by name."""
+        with self.client() as client:
+            return {name: psutil.Process(pid) for name, _, pid in client.status()["workers"]}
 
     def client(self, timeout: float = 20.0) -> sr.Client:
         return sr.Client(f"ipc://{self.folder}/control", timeout)
@@ -113,10 +117,10 @@ class Daemon:
     def stop(self, number: int = signal.SIGTERM) -> str:
         """Tell it to stop; it must end well and take its workers with it. Returns what it printed since READY."""
         assert self.process
-        workers = self.workers()
+        processes = self.processes()
         self.process.send_signal(number)
         printed, _ = self.process.communicate(timeout=TIMEOUT)
-        _, alive = psutil.wait_procs(workers, timeout=10)
+        _, alive = psutil.wait_procs(processes, timeout=TIMEOUT)
         assert (self.process.returncode, alive) == (0, [])
         return printed
 
@@ -126,5 +130,3 @@ class Daemon:
 
     def _command(self, *options: str) -> list[str]:
         return [sys.executable, "-m", "streamrnn", "run", str(self.config), *options]
-
-

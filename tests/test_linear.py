@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamrnn.jit import DISABLED, buffer, dot, fma, kernel
+from streamrnn.instructions import buffer, dot, fma
+from streamrnn.jit import DISABLED, kernel
 from streamrnn.linear import add_product, add_row_product, add_rows, add_transposed
 
 EPSILON = 2.0**-24  # rounding error of float32

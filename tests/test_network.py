@@ -4,6 +4,7 @@ import gc
 import hashlib
 import json
 import shutil
+import tracemalloc
 from math import isnan
 
 import numpy as np
@@ -182,8 +183,10 @@ def test_an_output_belongs_to_its_caller():
 
 
 def test_parameters_follow_from_the_seed():
-    assert token_network(seed=1).parameters_sha256() == token_network(seed=1).parameters_sha256()
-    assert token_network(seed=1).parameters_sha256() != token_network(seed=2).parameters_sha256()
+    net, again, other = (token_network(seed=seed) for seed in (1, 1, 2))
+    assert net.parameters_sha256() == again.parameters_sha256() != other.parameters_sha256()
+    for owner, its_other in zip(net.stages, other.stages, strict=True):
+        assert not np.array_equal(owner.parameters.flat, its_other.parameters.flat)
 
 
 @networks
@@ -200,18 +203,24 @@ def test_memory_stays_flat():
     net = sr.Network([sr.RNN(2, 2)], sr.Softmax(2), sr.SGD(0.1), window=WINDOW, predict="next")
     process = psutil.Process()
 
-    def grown_by(frames):
-        gc.collect()
-        before = process.memory_info().rss
+    def run(frames):
         for k in range(frames):
             net.step(k & 1, "ab"[k % 5 == 0])
             if k % 1000 == 0:
                 net.reset("a")
         gc.collect()
-        return process.memory_info().rss - before
 
-    grown_by(2000)
-    assert grown_by(2000 if DISABLED else 200_000) < 2**20  # 5 bytes a frame would be too many
+    run(2000)
+    before = process.memory_info().rss
+    run(2000 if DISABLED else 200_000)
+    assert process.memory_info().rss - before < 2**20  # 5 bytes a frame, and all that Numba might lose
+    tracemalloc.start()
+    run(100)
+    before = tracemalloc.get_traced_memory()[0]
+    run(4000)
+    after = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert after - before < 4000  # 1 byte a frame
 
 
 # --- checkpoints -----------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamrnn import wire
@@ -38,6 +38,7 @@ def accepted(data):
     return message
 
 
+@settings(deadline=None)
 @given(messages())
 def test_a_message_comes_back(message):
     data = pack(message)
@@ -71,12 +72,14 @@ def test_arrays_of_a_message_are_read_only_views():
         assert array.base is not None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.binary(max_size=100).map(lambda tail: pack(Message(1))[:8] + tail))
 @example(b"")
 def test_random_bytes_are_refused_or_make_sense(data):
     accepted(data)
 
 
+@settings(deadline=None)
 @given(
     messages(), st.integers(0, HEADER - 1), st.sampled_from([-1, 0, 1, 2, 2**31, 2**62, 2**63 - 1, -(2**63)]) | int64
 )
@@ -96,6 +99,7 @@ def test_a_header_that_lies_is_refused_or_makes_sense(message, position, value):
         assert (changed is None) == (value != before)
 
 
+@settings(deadline=None)
 @given(messages(), st.data())
 def test_a_message_cut_or_lengthened_is_refused(message, data):
     whole = pack(message)
@@ -104,6 +108,7 @@ def test_a_message_cut_or_lengthened_is_refused(message, data):
     assert accepted(whole + bytes(1 + cut)) is None
 
 
+@settings(deadline=None)
 @given(messages(), st.data())
 def test_a_message_with_a_spoilt_byte_is_refused_or_makes_sense(message, data):
     spoilt = bytearray(pack(message))
@@ -111,6 +116,7 @@ def test_a_message_with_a_spoilt_byte_is_refused_or_makes_sense(message, data):
     accepted(bytes(spoilt))
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=50) | st.just(""))
 @example("é" * 300)
 @example("a" + "é" * 300)

@@ -57,7 +57,7 @@ class Links(NamedTuple):
 
 @kernel
 def receive(links, socket, message):
-    """Bytes received into `message`, -1 if there was nothing; what does not fit or does not belong is counted as bad."""
+    """Bytes received into `message`, -1 if there was nothing; what does not fit is counted as bad and passed over."""
     while True:
         size = zmq_recv(links.sockets[socket], message.ctypes.data, message.nbytes, DONT_WAIT)
         if size < 0:

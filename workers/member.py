@@ -1,5 +1,6 @@
 """What every worker process has in common: it says hello to the supervisor, takes its orders and reports to it."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -54,7 +55,6 @@ class Member:
     def __init__(self, endpoint: str, name: str) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor drains
         self.name = name
-        self.parent = os.getppid()
         self.context = zmq.Context()
         self.control = self.context.socket(zmq.DEALER)
         self.control.setsockopt(zmq.LINGER, 1000)
@@ -98,8 +98,13 @@ class Member:
         if now - self._reported >= REPORT_INTERVAL:
             self._reported = now
             self.report("status", **facts())
-            if os.getppid() != self.parent:
-                sys.exit(f"{self.name}: the supervisor is gone")
+            self.end_with_supervisor()
+
+    def end_with_supervisor(self) -> None:
+        """End the process if the supervisor has."""
+        parent = multiprocessing.parent_process()
+        if parent and not parent.is_alive():
+            sys.exit(f"{self.name}: the supervisor is gone")
 
     def order(self) -> dict[str, Any]:
         """The supervisor's next order; {"kind": None} if there is none."""
@@ -111,8 +116,7 @@ class Member:
     def first_order(self) -> dict[str, Any]:
         """The order to start."""
         while not self.control.poll(200):
-            if os.getppid() != self.parent:
-                sys.exit(f"{self.name}: the supervisor is gone")
+            self.end_with_supervisor()
         return self.order()
 
     def close(self) -> None:

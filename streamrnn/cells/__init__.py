@@ -1,13 +1,11 @@
-"""The table of cells: one file each, one line each in `MODULES`, `step` and `gradient`.
+"""The table of cells: one file each, one line each in `step` and `gradient`.
 
 Around a cell, `streamrnn.stage` computes every matrix product; the cell itself is what happens per unit.
 """
 
-from streamrnn.buffers import GRU, LSTM, RNN
+from streamrnn.buffers import LSTM, RNN
 from streamrnn.cells import gru, lstm, rnn
 from streamrnn.jit import kernel
-
-MODULES = (rnn, lstm, gru)
 
 
 @kernel

@@ -1,0 +1,198 @@
+"""The publisher: the score against plain Python, and outputs that go to each stream's own topic."""
+
+from math import isnan, nan
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from streamrnn.frames import BEGIN, COLUMNS, EMIT, END, FLAGS, INPUT, SCORED, SEQ, STREAM
+from streamrnn.wire import BARRIER, NAME, OUTPUT, PREVIEW, Message, as_text, pack, unpack
+from streamrnn.workers import publisher
+from streamrnn.workers.publisher import Publisher, Score, answer_subscription, publish, topic
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Constants of a size that a test can go through."""
+    for name, value in {"RECENT": 5, "LAST": 20, "CURVE": 8, "CURVE_STEP": 3}.items():
+        monkeypatch.setattr(publisher, name, value)
+
+
+def mean(values):
+    return sum(values) / len(values) if values else None
+
+
+def curve(losses, points=8, step=3):
+    """Means of `step` losses each, neighbours taken together whenever there are too many points."""
+    whole = [losses[k : k + step] for k in range(0, len(losses) - step + 1, step)]
+    return curve(losses, points, 2 * step) if len(whole) >= points else ([mean(part) for part in whole], step)
+
+
+messages_of_losses = st.lists(st.lists(st.just(nan) | st.floats(0, 10, width=32), max_size=40), max_size=30)
+
+
+@pytest.mark.usefixtures("small")
+@settings(deadline=None)
+@given(messages_of_losses)
+@example([[1.0] * 27, [2.0] * 3])
+@example([[float(k)] for k in range(100)])
+def test_the_score_is_that_of_the_losses_in_a_row(messages):
+    score, losses = Score(), []
+    for message in messages:
+        score.add(np.array(message, np.float32))
+        losses += [loss for loss in message if not isnan(loss)]
+        facts = score.facts()
+        assert facts["scored"] == len(losses)
+        for name, values in (("loss", losses), ("recent_loss", losses[-5:]), ("last_loss", losses[-20:])):
+            assert facts[name] == pytest.approx(mean(values))
+        assert score.mean(3) == pytest.approx(mean(losses[-3:]) or 0 if losses else nan, nan_ok=True)
+        points, step = curve(losses)
+        assert facts["curve_step"] == step
+        assert facts["curve"] == pytest.approx(points)
+
+
+def test_a_score_keeps_the_last_hundred_thousand():
+    score, losses = Score(), np.random.default_rng(0).random(250_300)
+    for part in np.array_split(losses, 400):
+        score.add(part)
+    assert score.mean() == pytest.approx(losses.mean())
+    assert score.mean(10_000) == pytest.approx(losses[-10_000:].mean())
+    assert score.mean(10**9) == score.mean(100_000) == pytest.approx(losses[-100_000:].mean())
+    assert len(score.curve) == 250
+    assert score.curve[7] == pytest.approx(losses[7000:8000].mean())
+
+
+# --- publishing ------------------------------------------------------------------------------------------------------
+
+
+class Socket:
+    """Keeps what is sent."""
+
+    def __init__(self):
+        self.sent = []
+
+    def send_multipart(self, parts):
+        self.sent.append(parts)
+
+
+FLAG_SETS = [
+    INPUT | EMIT,
+    INPUT | EMIT | BEGIN,
+    INPUT,
+    SCORED,
+    SCORED | EMIT,
+    INPUT | SCORED,
+    INPUT | SCORED | EMIT | END,
+]
+
+
+def outputs(listed, width=3):
+    """What a readout sends of frames (stream, flags): each number says which frame it is of."""
+    frames = np.zeros((len(listed), COLUMNS), np.int64)
+    for k, (stream, flags) in enumerate(listed):
+        frames[k, SEQ], frames[k, STREAM], frames[k, FLAGS] = 100 + k, stream, flags
+    emitted = [k for k, (_, flags) in enumerate(listed) if flags & INPUT and flags & EMIT]
+    vectors = np.repeat(np.float32(emitted)[:, None], width, 1)
+    losses = np.float32([k if flags & SCORED else nan for k, (_, flags) in enumerate(listed)])
+    return Message(OUTPUT, 4, 0, frames, vectors, losses)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(FLAG_SETS)), max_size=20))
+def test_each_stream_gets_its_own_outputs_in_order(listed):
+    socket, message = Socket(), outputs(listed)
+    data = pack(message)
+    publish(socket, message, data, {k: topic(f"stream {k}") for k in range(4)})
+    streams = sorted({stream for stream, _ in listed})
+    assert sorted(name for name, _ in socket.sent) == [b"stream %d\0" % stream for stream in streams]
+    for name, part in socket.sent:
+        came, number = unpack(part), int(name[-2:-1])
+        assert came[:3] == (OUTPUT, 4, 0)
+        own = [k for k, (stream, _) in enumerate(listed) if stream == number]
+        assert np.array_equal(came.frames, message.frames[own])
+        assert np.array_equal(came.extra, message.extra[own], equal_nan=True)
+        emitted = [k for k in own if listed[k][1] & INPUT and listed[k][1] & EMIT]
+        assert came.vectors.tolist() == [[k] * 3 for k in emitted]
+
+
+def test_subscriptions_are_counted_and_answered():
+    socket, subscribed = Socket(), {}
+    for data in (b"\1a\0", b"\1", b"\1a\0", b"\0never\0"):
+        answer_subscription(socket, subscribed, data)
+    assert socket.sent == [[b"a\0", b""], [b"", b""], [b"a\0", b""]]
+    assert subscribed == {b"a\0": 2, b"": 1}
+    for data in (b"\0a\0", b"\0", b"\0a\0", b"\0a\0"):
+        answer_subscription(socket, subscribed, data)
+    assert subscribed == {}
+    assert len(socket.sent) == 3
+
+
+# --- the worker ------------------------------------------------------------------------------------------------------
+
+
+class Supervision:
+    """What a publisher's process gets from its `Member`."""
+
+    def __init__(self, streams):
+        self.order = {"epoch": 4, "streams": streams, "outputs": "", "frames_in": "", "credit": ""}
+        self.reports = []
+
+    def first_order(self):
+        return self.order
+
+    def socket(self, *_, **__):
+        return Socket()
+
+    public_socket = socket
+
+    def report(self, kind, **facts):
+        self.reports.append((kind, facts))
+
+
+def name(number, text, epoch=4):
+    return pack(Message(NAME, epoch, number, extra=as_text(text)))
+
+
+def test_a_publisher_counts_scores_and_publishes():
+    worker = Publisher(Supervision(["a"]))
+    worker.take(pack(outputs([(0, INPUT | EMIT | SCORED)])))
+    assert worker.outputs.sent == []  # nobody listens
+    worker.subscribed[b""] = 1
+    worker.take(name(1, "b"))
+    data = pack(outputs([(0, SCORED), (0, INPUT | EMIT), (1, INPUT | EMIT | SCORED)]))
+    worker.take(data)
+    assert [parts[0] for parts in worker.outputs.sent] == [b"a\0", b"b\0"]
+    facts = worker.facts()
+    assert (worker.rows, facts["inputs"], facts["scored"], facts["bad"]) == (4, 3, 3, 0)
+    assert facts["loss"] == pytest.approx((0 + 0 + 2) / 3)
+    worker.take(pack(Message(BARRIER, 4, 6)))
+    assert worker.member.reports == [("saved", {"number": 6, **facts})]
+
+
+def test_what_is_no_message_or_of_another_epoch_is_counted_and_passed_over():
+    worker = Publisher(Supervision(["a"]))
+    worker.subscribed[b""] = 1
+    frame = outputs([(0, INPUT | EMIT | SCORED)])
+    for data in (b"", b"x" * 100, pack(frame)[:-1], pack(frame._replace(epoch=3)), name(0, "b", epoch=5)):
+        worker.take(data)
+    assert worker.facts()["bad"] == 5
+    assert (worker.rows, worker.inputs, worker.score.scored) == (0, 0, 0)
+    assert worker.outputs.sent == []
+    worker.take(pack(frame))
+    assert worker.outputs.sent == [[b"a\0", pack(frame)]]
+
+
+@pytest.mark.parametrize("streams", [["a"], ["a", PREVIEW]])
+def test_samples_of_the_live_view_are_published_and_not_counted(streams):
+    worker = Publisher(Supervision(streams))
+    worker.subscribed[b""] = 1
+    worker.take(name(1, PREVIEW))
+    worker.take(pack(outputs([(1, INPUT | EMIT), (1, INPUT | EMIT), (0, INPUT | EMIT)])))
+    assert (worker.rows, worker.inputs) == (3, 1)
+    assert sorted(parts[0] for parts in worker.outputs.sent) == [b"a\0", topic(PREVIEW)]
+    worker.take(name(1, "b"))  # the number serves again
+    worker.take(pack(outputs([(1, INPUT | EMIT)])))
+    assert worker.inputs == 2
+    assert worker.outputs.sent[-1][0] == b"b\0"
