@@ -53,6 +53,7 @@ class Daemon:
     def __init__(self, **parts: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="sr-"))
         defaults = {
+            **TEXT,
             "layers": layers("lstm 8"),
             "optimizer": 'kind = "adam"\nlearning_rate = 0.002',
             "learning": "window = 8",
