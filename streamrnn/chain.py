@@ -9,7 +9,7 @@ from numba import typeof, types
 
 from streamrnn import optimizers, stage
 from streamrnn.buffers import EXAMPLE, KIND, PLAN_TOKEN, SOFTMAX
-from streamrnn.frames import FLAGS, INPUT, SCORED, STREAM, TARGET
+from streamrnn.frames import FLAGS, INPUT, NEW, SCORED, STREAM, TARGET
 from streamrnn.jit import kernel, linked
 from streamrnn.schedule import (
     ACCUMULATE,
@@ -68,6 +68,8 @@ def score(readout, t, frames, targets, losses):
         flags, stream = frames[k, FLAGS], frames[k, STREAM]
         losses[k] = np.nan
         if flags & INPUT:
+            if flags & NEW:
+                readout.stats[stream] = 0
             present(readout, stream, readout.output[inputs])
             inputs += 1
         if flags & SCORED:

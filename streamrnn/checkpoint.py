@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from hashlib import sha256
+from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +42,9 @@ class Manifest(msgspec.Struct):
 
     format: int
     spec: dict[str, Any]
-    streams: list[str]
+    streams: list[str | None]  # by number; None for a number that is free
     fresh: list[int]  # streams whose next frame begins a sequence
-    losses: dict[int, float]
+    losses: dict[int, float | None]  # scored last; None for one that was not finite
     frames: int
     sha256: dict[str, str]  # of each stage file
     parameters_sha256: str
@@ -80,6 +81,13 @@ def take(owners: Sequence[Any], schedule: Schedule, streams: int) -> list[Tensor
     return kept
 
 
+def put_one(out: np.ndarray, tensor: np.ndarray) -> None:
+    """Raises ValueError where numpy would broadcast."""
+    if out.shape != tensor.shape:
+        raise ValueError(f"shape {tensor.shape} instead of {out.shape}")
+    out[...] = tensor
+
+
 def put(kept: Sequence[Tensors], owners: Sequence[Any], schedule: Schedule) -> None:
     """Bring stages back to what `take` gave, in buffers that may have room for more streams."""
     windows = kept[0]["windows"]
@@ -88,9 +96,9 @@ def put(kept: Sequence[Tensors], owners: Sequence[Any], schedule: Schedule) -> N
     for tensors, owner in zip(kept, owners, strict=True):
         stage = owner.stage
         for name, view in owner.params.items():
-            view[...] = tensors[f"params.{name}"]
+            put_one(view, tensors[f"params.{name}"])
         for name in WHOLE:
-            getattr(stage, name)[...] = tensors[name]
+            put_one(getattr(stage, name), tensors[name])
         for name in BY_STREAM:
             getattr(stage, name)[:streams] = tensors[name]
         for name in BY_WINDOW:
@@ -194,15 +202,18 @@ def restore(folder: Path, manifest: Manifest, owners: Sequence[Any], first: int,
 
 def save(net: "Network", folder: Path) -> None:
     """What `Network.save` does."""
-    kept = take(net.stages, net._schedule, len(net.names))
+    folder = folder.resolve()
+    if folder.exists() and not (folder / MANIFEST).exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise CheckpointError(f"{folder}: is there already and no checkpoint; give another name")
+    kept = take(net.stages, net._schedule, net._used)
     temporary = temporary_folder(folder)
     hashes = {stage_file(i): write_stage(temporary, i, tensors) for i, tensors in enumerate(kept)}
     manifest = Manifest(
         format=FORMAT,
         spec=net.spec(),
-        streams=list(net.names),
+        streams=net.streams(),
         fresh=sorted(net._fresh),
-        losses=net._losses,
+        losses={number: loss if isfinite(loss) else None for number, loss in net._losses.items()},
         frames=0,
         sha256=hashes,
         parameters_sha256=net.parameters_sha256(),
@@ -221,6 +232,7 @@ def load(folder: Path) -> "Network":
         raise CheckpointError(f"{folder / MANIFEST}: describes no network ({error})") from error
     net._allocate(max(1, len(manifest.streams)))
     restore(folder, manifest, net.stages, 0, net._schedule)
-    net.names = {name: number for number, name in enumerate(manifest.streams)}
-    net._fresh, net._losses = set(manifest.fresh), dict(manifest.losses)
+    net.names = {name: number for number, name in enumerate(manifest.streams) if name is not None}
+    net._used, net._fresh = len(manifest.streams), set(manifest.fresh)
+    net._losses = {number: nan if loss is None else loss for number, loss in manifest.losses.items()}
     return net

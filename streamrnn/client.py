@@ -12,12 +12,11 @@ import numpy as np
 import zmq
 
 from streamrnn.frames import BEGIN, COLUMNS, EMIT, FLAGS, INPUT, LEARN, SCORED, SEQ, STREAM, TARGET, TOKEN
-from streamrnn.layers import as_vector
+from streamrnn.inputs import as_vector
 from streamrnn.wire import ACCEPTED, CLOSE, FRAMES, REFUSED, Message, WireError, pack, text_of, unpack
 
 CONTROL = "tcp://127.0.0.1:5703"  # where a daemon answers unless its config says otherwise
 MOST_UNANSWERED = 1024  # frames sent whose acceptance has not come back
-LONGEST_MESSAGE = 128  # frames a message of `generate`'s prefix brings
 
 Text = TypeVar("Text", str, bytes)
 
@@ -126,6 +125,7 @@ class Client:
         self.name: str = facts["name"]
         self._outputs = facts["outputs"]
         self._input, self._readout, self._predict = facts["input"], facts["readout"], facts["predict"]
+        self._most_frames: int = facts["most_frames"]  # in a message
         self._gate = self._dealer(facts["gate"])
 
     def __enter__(self) -> "Client":
@@ -216,8 +216,8 @@ class Client:
         rng = np.random.default_rng(seed)
         own = stream or f"generate-{rng.bit_generator.random_raw() if seed is None else seed}-{id(self):x}"
         self.reset(own)
-        for start in range(0, len(tokens), LONGEST_MESSAGE):
-            output = self._steps(own, tokens[start : start + LONGEST_MESSAGE], None, learn=False)
+        for start in range(0, len(tokens), self._most_frames):
+            output = self._steps(own, tokens[start : start + self._most_frames], None, learn=False)
         written = [draw(output.y, temperature, rng)]
         while len(written) < length:
             output = self.step(written[-1], stream=own, learn=False)

@@ -104,7 +104,7 @@ class Learning(Section, frozen=True):
 class Pipeline(Section, frozen=True):
     placement: list[Frames] | None = None  # how many consecutive stages each worker hosts; default: one each
     max_streams: Frames = 64
-    block: Frames = 256  # most frames in one message
+    block: Annotated[int, Meta(ge=2, le=2**20)] = 256  # most rows in one message; a self-supervised frame takes two
     in_flight: Frames = 1024  # most frames between gate and publisher; a client's frame waits behind them
 
 

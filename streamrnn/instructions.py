@@ -30,6 +30,7 @@ def _bits_of_float(typingctx, value):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def _dot(typingctx, a, b):  # type: ignore[no-untyped-def]
+    assert a.layout == b.layout == "C", "dot reads its vectors in one stretch"
     return types.float32(a, b), _build_dot
 
 

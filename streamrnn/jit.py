@@ -5,8 +5,8 @@ fuse or split a product. Where that would pay, the source says so itself (`strea
 result therefore follow from the source alone, not from inlining, from the vector width of the processor or from what
 else is compiled beside it.
 
-Machine code is cached on disk in a folder named after a hash of every source file that holds a kernel, because Numba
-by itself does not notice a change in a function that a cached function calls.
+Machine code is cached on disk in a folder named after a hash of the sources that kernels are made of, because Numba by
+itself does not notice a change in a function that a cached function calls, or in a constant.
 """
 
 import hashlib
@@ -25,15 +25,17 @@ from numba.extending import intrinsic
 DISABLED = bool(config.DISABLE_JIT)  # type: ignore[attr-defined]
 PACKAGE = Path(__file__).parent
 WORKERS = PACKAGE.parent / "workers"  # in the source tree; installed, the workers lie inside the package
+# sources that no kernel is made of: a change in them leaves the machine code as it is
+APART = {"__main__", "checkpoint", "cli", "client", "config", "inputs", "sources", "view"}
+APART |= {"gate", "member", "nursery", "publisher", "stages", "supervisor"}
 
 
 def cache_folder() -> Path:
     """The folder of the machine code of exactly these sources."""
     digest = hashlib.sha256(numba.__version__.encode())
     for path in sorted([*PACKAGE.rglob("*.py"), *WORKERS.glob("*.py")]):
-        source = path.read_bytes()
-        if b"@kernel" in source:
-            digest.update(source)
+        if path.stem not in APART:
+            digest.update(path.read_bytes())
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("NUMBA_CACHE_DIR") or home / "streamrnn") / digest.hexdigest()[:16]
 

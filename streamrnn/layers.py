@@ -7,6 +7,7 @@ import numpy as np
 
 from streamrnn import buffers, cells, stage
 from streamrnn.buffers import OPTIMIZER, PLAN_COLUMNS, PLAN_ROW, PLAN_TOKEN, Sizes, Stage, allocate
+from streamrnn.inputs import as_token, as_vector
 from streamrnn.optimizers import Optimizer
 from streamrnn.parameters import Parameters, glorot, orthogonal
 
@@ -26,7 +27,10 @@ class Layer:
     def __init__(
         self, input_size: int, hidden_size: int, output_size: int | None = None, *, window: int = 16, seed: int = 0
     ) -> None:
-        for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("output_size", output_size or 1)):
+        sizes = {"input_size": input_size, "hidden_size": hidden_size}
+        if output_size is not None:
+            sizes["output_size"] = output_size
+        for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, not {size}")
         if window < 1:
@@ -81,6 +85,7 @@ class Layer:
             own_output=self.own_output,
             needs_dx=needs_dx,
         )
+        self._sizes = sizes
         self._frames = 0  # on the tape of a layer that is alone
         self._plan = np.zeros((1, PLAN_COLUMNS), np.int64)
         self._x = np.zeros((1, I), np.float32)
@@ -104,15 +109,15 @@ class Layer:
     def step(self, x: Any) -> np.ndarray:
         """One frame, a vector (I,) or the int of a token, to an output (O,); the state changes in place.
 
-        Raises ValueError if x has another shape, or is a token outside [0, I).
+        Raises ValueError if x has another shape, or is a token outside [0, I); RuntimeError inside a network.
         """
+        self._check_alone()
         token = as_token(x, self.input_size)
-        window = self._alone.window
-        if self._frames == window:
-            self._forget(1)
-        self._plan[0, PLAN_ROW], self._plan[0, PLAN_TOKEN] = self._frames, token
         if token < 0:
             self._x[0] = as_vector(x, self.input_size)
+        if self._frames == self._alone.window:
+            self._forget(1)
+        self._plan[0, PLAN_ROW], self._plan[0, PLAN_TOKEN] = self._frames, token
         stage.forward(self.stage, self._plan, self._x if token < 0 else self._x[:0])
         self._frames += 1
         return self.stage.output[0].copy()
@@ -123,6 +128,7 @@ class Layer:
         Walks back through those n frames only, adds to `grads`, and empties the tape. The gradient of a token is zero.
         Raises ValueError if dy has another shape or the tape holds fewer frames.
         """
+        self._check_alone()
         dy = np.ascontiguousarray(dy, np.float32)
         dY = dy.reshape(-1, dy.shape[-1]) if dy.ndim in (1, 2) else dy
         if dY.ndim != 2 or dY.shape[1] != self.output_size:
@@ -140,6 +146,10 @@ class Layer:
         """Forget: zero the state and empty the tape."""
         self.stage.state[:] = 0
         self._frames = 0
+
+    def _check_alone(self) -> None:
+        if self._sizes is not self._alone:
+            raise RuntimeError(f"{self} belongs to a network: call the network's step and learn")
 
     def _forget(self, count: int) -> None:
         """Drop the oldest frames of the tape."""
@@ -174,22 +184,3 @@ class GRU(Layer):
     """Gated recurrent unit, see `streamrnn.cells.gru`."""
 
     kind, cell = buffers.GRU, cells.gru
-
-
-def as_token(x: Any, size: int) -> int:
-    """x as a token below `size`, -1 where it is a vector. Raises ValueError if it is out of range."""
-    if isinstance(x, int | np.integer) and not isinstance(x, bool):
-        if not 0 <= x < size:
-            raise ValueError(f"token {x} is outside [0, {size})")
-        return int(x)
-    return -1
-
-
-def as_vector(x: Any, size: int) -> np.ndarray:
-    """x as a float32 vector (size,). Raises ValueError if it has another shape, or NaN or infinity in it."""
-    vector = np.asarray(x, np.float32)
-    if vector.shape != (size,):
-        raise ValueError(f"expected a vector of shape ({size},), got {vector.shape}")
-    if not np.isfinite(vector).all():
-        raise ValueError("the vector holds NaN or infinity")
-    return vector

@@ -12,8 +12,9 @@ import numpy as np
 from streamrnn import chain, checkpoint
 from streamrnn.buffers import OPTIMIZER, Sizes
 from streamrnn.frames import BEGIN, COLUMNS, EMIT, FLAGS, INPUT, SCORED, STREAM, TARGET, TOKEN
+from streamrnn.inputs import as_token, as_vector
 from streamrnn.jit import link
-from streamrnn.layers import GRU, LSTM, RNN, Layer, as_token, as_vector
+from streamrnn.layers import GRU, LSTM, RNN, Layer
 from streamrnn.optimizers import SGD, Adagrad, Adam, Optimizer, RMSprop
 from streamrnn.readouts import Gaussian, Linear, Readout, Softmax
 from streamrnn.schedule import Schedule, most_closed, new_schedule
@@ -30,7 +31,7 @@ class Network:
     window          frames of one stream that a gradient flows back through
     accumulate      windows whose gradients make one update
     gradient_delay  an update waits for that many further groups of windows: layers in a pipeline need not wait
-    clip_norm       largest norm of each layer's gradient, None for no limit
+    clip_norm       largest norm of each layer's gradient, None or 0 for no limit
     seed            of the weights of every layer, which start anew here
     predict         "target": targets come with `learn`; "next": a stream's next input is the target of this frame
     standardize     vectors are standardised online, each channel of each stream for itself
@@ -63,6 +64,7 @@ class Network:
         self.input_size = self.layers[0].input_size
         self._schedule: Schedule
         self.names: dict[str, int] = {}
+        self._used = 0  # numbers given to streams
         self._fresh: set[int] = set()  # streams whose next frame begins a sequence
         self._losses: dict[int, float] = {}
         self._allocate(1)
@@ -80,8 +82,10 @@ class Network:
             ("accumulate", self.accumulate, 1),
             ("gradient_delay", self.gradient_delay, 0),
         ):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, not {value}")
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be an int of at least {least}, not {value!r}")
+        if self.clip_norm is not None and not self.clip_norm >= 0:
+            raise ValueError(f"clip_norm must not be negative, and is {self.clip_norm!r}; None or 0 is no limit")
         if self.predict not in ("next", "target"):
             raise ValueError(f'predict must be "next" or "target", not {self.predict!r}')
         if self.predict == "next" and self.readout.size != self.layers[0].input_size:
@@ -105,7 +109,7 @@ class Network:
     def _allocate(self, streams: int) -> None:
         """Make room for that many streams, keeping what there is."""
         sizes = self.sizes(streams, block=2)
-        kept = checkpoint.take(self.stages, self._schedule, len(self.names)) if self.names else None
+        kept = checkpoint.take(self.stages, self._schedule, self._used) if self._used else None
         self._stages = self.allocate(0, len(self.stages), sizes)
         self._schedule = new_schedule(sizes, self.accumulate, self.gradient_delay)
         self._capacity = streams
@@ -137,6 +141,8 @@ class Network:
         """
         if self.predict == "next":
             raise ValueError('this network has predict="next": its targets are its next inputs, call step')
+        if target is None:
+            raise ValueError("learn needs a target; step takes a frame without one")
         self._run(x, target, stream)
         return self.loss(stream)
 
@@ -148,12 +154,22 @@ class Network:
         """The loss scored last on that stream in nats, NaN before the first."""
         return self._losses.get(self.names.get(stream, -1), nan)
 
+    def streams(self) -> list[str | None]:
+        """The names of the streams by number, None for a number that is free."""
+        names: list[str | None] = [None] * self._used
+        for name, number in self.names.items():
+            names[number] = name
+        return names
+
     def _stream(self, name: str) -> int:
+        if not isinstance(name, str):
+            raise ValueError(f"a stream's name is a str, not {type(name).__name__}")
         number = self.names.get(name)
         if number is None:
-            number = len(self.names)
+            number = self._used
             if number == self._capacity:
                 self._allocate(2 * self._capacity)
+            self._used += 1
             self.names[name] = number
             self._fresh.add(number)
         return number

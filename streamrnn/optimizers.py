@@ -29,6 +29,9 @@ class Optimizer:
     def __post_init__(self) -> None:
         if not (isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"learning_rate must be a positive number, not {self.learning_rate!r}")
+        first, second, epsilon = self._constants()
+        if not (0 <= first < 1 and 0 <= second < 1 and 0 <= epsilon < 1):
+            raise ValueError(f"{self}: momentum, decay, beta and epsilon lie in [0, 1)")
 
     def hyper(self, clip_norm: float | None) -> list[float]:
         """RATE, FIRST, SECOND, EPSILON, CLIP; no clipping is written as infinity."""

@@ -136,8 +136,6 @@ def readout_forward(s, plan, X):
     add_product(X, W_hy, output)
     for r in range(frames):
         row = plan[r, PLAN_ROW]
-        if plan[r, PLAN_BEGIN] & NEW:
-            s.stats[plan[r, PLAN_STREAM]] = 0
         tape_X, tape_Y, tape_D = readout_tape(s, plan[r, PLAN_SLOT])
         readouts.activate(s.config[KIND], output[r])
         tape_X[row] = X[r]

@@ -13,7 +13,8 @@ from streamrnn.jit import kernel
 
 SLOWEST = float32(1e-3)
 SMALLEST = float32(1e-12)  # a channel with less variance counts as constant: its spread is taken as 1
-LIMIT = float32(8.0)  # standard deviations; a standardised value beyond is cut
+LIMIT = float32(8.0)  # standard deviations; what lies further out is cut there
+LARGEST = float32(1e18)  # its square is still a float32
 
 
 @kernel
@@ -24,7 +25,8 @@ def observe(stats, x):
     stats[0] += ONE
     rate = max(ONE / stats[0], SLOWEST)
     for j in range(size):
-        difference = x[j] - mean[j]
+        most = LIMIT * sqrt(variance[j]) if variance[j] > SMALLEST else LARGEST
+        difference = min(max(x[j] - mean[j], -most), most)
         mean[j] += rate * difference
         variance[j] = (ONE - rate) * (variance[j] + rate * difference * difference)
 

@@ -85,7 +85,8 @@ def unpack(data: bytes | memoryview) -> Message:
     magic, kind, epoch, number, frames, vectors, width, extra = (int(v) for v in np.frombuffer(data, np.int64, HEADER))
     if magic != MAGIC:
         raise WireError("not a streamrnn message, or of another version")
-    if min(frames, vectors, width, extra) < 0 or size_in_bytes(frames, vectors, width, extra) != len(data):
+    counts = frames, vectors, width, extra
+    if not 0 <= min(counts) <= max(counts) < 2**31 or size_in_bytes(*counts) != len(data):
         raise WireError(f"a message of {len(data)} bytes does not have the size its header tells")
     at = 8 * HEADER
     rows = np.frombuffer(data, np.int64, frames * COLUMNS, at).reshape(frames, COLUMNS)

@@ -225,7 +225,7 @@ def test_streams_are_limited(order):
 
 
 def test_a_gate_goes_on_from_a_checkpoint():
-    gate = Gate(NEXT_TOKENS | {"streams": ["a", "", "c"], "fresh": [2]})
+    gate = Gate(NEXT_TOKENS | {"streams": ["a", None, "c"], "fresh": [2]})
     for name in "acb":
         gate.add_message(name, fitting(NEXT_TOKENS, LESSON))
     assert [row[0] for row in sent(gate)[0]] == [SCORED, STEP, STEP | BEGIN, STEP | BEGIN | NEW]

@@ -275,7 +275,7 @@ def test_a_loss_that_is_not_finite_can_be_saved(bias, tmp_path):
     loss = net.learn([1.0], [1.0], "a")
     assert not np.isfinite(loss)
     net.save(tmp_path / "net")
-    np.testing.assert_equal(sr.load(tmp_path / "net").loss("a"), loss)
+    assert np.isnan(sr.load(tmp_path / "net").loss("a"))
 
 
 def rewrite(folder, **changes):

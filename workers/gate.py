@@ -53,13 +53,14 @@ class Gate:
         self.used = 0  # highest number in use so far, plus one
         self.stale: set[int] = set()  # numbers that were another stream's before
         self.begun: set[int] = set()  # streams that have had a frame, and whose sequence has not ended
+        self.waiting: set[int] = set()  # streams whose newest frame may still get its target
         self.seq = order["frames"]
         self.rows: list[np.ndarray] = []
         self.vectors: list[np.ndarray] = []
         self.extra: list[np.ndarray] = []
         self.count = 0
         for number, name in enumerate(order["streams"]):
-            if name:
+            if name is not None:
                 self.free.remove(number)
                 self.names[name] = number
             else:
@@ -88,6 +89,7 @@ class Gate:
             raise Refused(f'there is no stream "{name}"')
         self.free.append(number)
         self.begun.discard(number)
+        self.waiting.discard(number)
         self.stale.add(number)
 
     def add_tokens(self, number: int, tokens: np.ndarray) -> None:
@@ -158,6 +160,7 @@ class Gate:
                 self.vectors.append(vector)
             if flags & END:
                 self.begun.discard(number)
+            (self.waiting.discard if flags & (SCORED | END) else self.waiting.add)(number)
             self._append(number, use, 1)
         return first, naming
 
@@ -175,6 +178,7 @@ class Gate:
             raise Refused("a frame has an unknown flag")
         if not (flags & (INPUT | SCORED)).all() or (flags & BEGIN > flags & INPUT).any():
             raise Refused("a frame needs an input or a target, and one that begins a sequence needs an input")
+        self._check_targets(self.names.get(name, -1) in self.waiting, flags)
         inputs, scored = flags & INPUT > 0, flags & SCORED > 0
         if self.predict_next and scored.any():
             raise Refused('this daemon predicts the next input (predict = "next"): send no targets')
@@ -183,6 +187,13 @@ class Gate:
             raise Refused(f"{int(scored.sum())} targets of {self.targets} numbers expected, {message.extra.size} came")
         targets = message.extra.reshape(-1, self.targets) if self.targets else message.vectors[:0, :0]
         self._check_numbers("target", frames[scored, TARGET], targets, self.target_classes, self.targets)
+
+    @staticmethod
+    def _check_targets(waiting: bool, flags: np.ndarray) -> None:
+        for flag in flags:
+            if not (flag & INPUT or waiting):
+                raise Refused("a target came for no frame: its frame has one already, or there is none")
+            waiting = not flag & (SCORED | END)
 
     @staticmethod
     def _check_numbers(what: str, tokens: np.ndarray, vectors: np.ndarray, classes: int, size: int) -> None:
@@ -348,7 +359,7 @@ class GateWorker:
             self.open = False
         gate = self.gate
         self.down.send(pack(Message(BARRIER, self.order["epoch"], number, frame_with(gate.seq, gate.used))))
-        streams = [""] * gate.used
+        streams: list[str | None] = [None] * gate.used
         for name, stream in gate.names.items():
             streams[stream] = name
         fresh = [stream for stream in gate.names.values() if stream not in gate.begun]

@@ -47,10 +47,10 @@ class Score:
         while len(points) >= self.step:
             self.curve.append(float(points[: self.step].mean()))
             points = points[self.step :]
+            if len(self.curve) == CURVE:
+                self.curve = [(a + b) / 2 for a, b in zip(self.curve[::2], self.curve[1::2], strict=True)]
+                self.step *= 2
         self._open, self._open_count = [points], len(points)
-        if len(self.curve) >= CURVE:
-            self.curve = [(a + b) / 2 for a, b in zip(self.curve[::2], self.curve[1::2], strict=False)]
-            self.step *= 2
 
     def mean(self, count: int | None = None) -> float:
         """Mean loss over the last `count` frames scored (LAST at most), over all without a count; NaN before any."""
@@ -80,7 +80,7 @@ class Publisher:
         self.order = member.first_order()
         self.score = Score()
         self.rows = self.credited = self.inputs = self.bad = 0
-        self.topics = {number: topic(text) for number, text in enumerate(self.order["streams"])}
+        self.topics = {number: topic(text) for number, text in enumerate(self.order["streams"]) if text}
         self.preview = self.order["streams"].index(PREVIEW) if PREVIEW in self.order["streams"] else -1
         self.subscribed: dict[bytes, int] = {}
         self.outputs = member.public_socket(zmq.XPUB, self.order["outputs"], {zmq.XPUB_VERBOSER: 1})
@@ -141,9 +141,10 @@ class Publisher:
             if self.subscribed:
                 publish(self.outputs, message, data, self.topics)
         elif message.kind == NAME:
-            self.topics[message.number] = topic(text_of(message))
-            if text_of(message) == PREVIEW:
-                self.preview = message.number
+            name = text_of(message)
+            self.topics[message.number] = topic(name)
+            if name == PREVIEW or message.number == self.preview:
+                self.preview = message.number if name == PREVIEW else -1
         elif message.kind == BARRIER:
             self.member.report("saved", number=message.number, **self.facts())
 

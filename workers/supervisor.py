@@ -249,6 +249,7 @@ class Supervisor:
                 "input": msgspec.to_builtins(self.config.input),
                 "readout": msgspec.to_builtins(self.config.readout),
                 "predict": self.config.predict,
+                "most_frames": self.config.pipeline.block // 2,
             }
         if ask == "status":
             return self.status()
