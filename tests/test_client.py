@@ -133,11 +133,14 @@ def test_an_oversized_message_gets_no_further_than_the_socket(vectors):
         assert client.step(XS[0], stream="i").y.shape == (2,)
 
 
-def test_a_refused_send_is_raised_by_the_next_call(vectors):
-    with vectors.client() as client:
+def test_a_refused_send_is_raised_by_a_later_call_at_the_latest_by_flush(vectors):
+    def send(client: sr.Client) -> None:
         client.send(XS[0], stream="x" * 300)
+        client.flush()
+
+    with vectors.client() as client:
         with pytest.raises(sr.FrameRefused, match="a stream's name"):
-            client.flush()
+            send(client)
         vectors.refused += 1
         with pytest.raises(ValueError, match="shape"):
             client.send(XS[0][:3])
