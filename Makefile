@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= configs/text.toml
 
-.PHONY: run test lint clean install
+.PHONY: run test coverage lint clean install
 
 install: $(VENV)/installed
 
@@ -20,6 +20,15 @@ run: install
 
 test: install
 	@$(BIN)/python -m pytest $(ARGS)
+
+# The kernels as plain Python, to see that the tests reach every line of them.
+UNITS := $(addprefix tests/test_,$(addsuffix .py,activations cells linear network optimizers schedule standardize))
+KERNELS := streamrnn/cells/*,streamrnn/activations.py,streamrnn/linear.py,streamrnn/optimizers.py,streamrnn/readouts.py
+KERNELS := $(KERNELS),streamrnn/schedule.py,streamrnn/stage.py,streamrnn/standardize.py
+
+coverage: install
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest -n 0 $(UNITS)
+	@$(BIN)/python -m coverage report --include '$(KERNELS)' --fail-under 98
 
 lint: install
 	@$(BIN)/ruff check .
