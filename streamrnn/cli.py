@@ -71,7 +71,7 @@ def run(
 def watch(supervisor: Any, settings: configs.Config, console: Console) -> dict[str, Any]:
     """Run a supervisor to its end under the eyes of whoever looks at the console; Ctrl-C and SIGTERM drain it."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: supervisor.drain())
+        signal.signal(number, lambda *_: supervisor.interrupt())
     with console.status("starting") as spinner:
         supervisor.start(lambda text: tell(console, spinner, text))
     view.banner(console, facts(supervisor, settings))

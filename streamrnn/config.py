@@ -181,6 +181,11 @@ class Config(Section, frozen=True):
             "standardize": self.input.standardize,
         }
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where the daemon's checkpoints lie."""
+        return self.folder / "checkpoints"
+
 
 def load(path: str | os.PathLike[str], *, source: str | None = None) -> Config:
     """Read and check a configuration. Raises ConfigError.

@@ -27,7 +27,7 @@ PACKAGE = Path(__file__).parent
 WORKERS = PACKAGE.parent / "workers"  # in the source tree; installed, the workers lie inside the package
 # sources that no kernel is made of: a change in them leaves the machine code as it is
 APART = {"__main__", "checkpoint", "cli", "client", "config", "inputs", "sources", "view"}
-APART |= {"gate", "member", "nursery", "publisher", "stages", "supervisor"}
+APART |= {"gate", "intake", "member", "nursery", "plan", "publisher", "stages", "supervisor"}
 
 
 def cache_folder() -> Path:

@@ -11,7 +11,8 @@ def refused(daemon: Daemon, *options: str) -> str:
     done = daemon.attempt("--quiet", *options)
     assert done.returncode == 1
     assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+    line, *more = done.stderr.splitlines()
+    assert more == []
     assert line.startswith("streamrnn: ")
     return line
 

@@ -114,10 +114,13 @@ class Member:
             return {"kind": None}
 
     def first_order(self) -> dict[str, Any]:
-        """The order to start."""
+        """The order to start; ends the process if it is to stop before it has begun."""
         while not self.control.poll(200):
             self.end_with_supervisor()
-        return self.order()
+        order = self.order()
+        if order["kind"] == "stop":
+            sys.exit()
+        return order
 
     def close(self) -> None:
         """Let go of every socket; what was sent is still delivered."""

@@ -1,6 +1,5 @@
 """The supervisor: starts the workers, wires them, watches them, answers for them, and brings them to an orderly end."""
 
-import multiprocessing
 import os
 import shutil
 import tempfile
@@ -8,9 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from math import log
-from multiprocessing.reduction import DupFd
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -21,18 +18,13 @@ from streamrnn.checkpoint import Manifest
 from streamrnn.config import Config
 from streamrnn.jit import CACHE_FOLDER
 from streamrnn.network import Network
-from streamrnn.workers import gate, member, publisher, stages
 from streamrnn.workers.member import Failure, bind
+from streamrnn.workers.plan import GATE, PUBLISHER, Worker, plan
 
 START_TIMEOUT = 60.0  # seconds until every worker must be ready
 DRAIN_TIMEOUT = 60.0  # seconds until a checkpoint must be complete
 STOP_TIMEOUT = 5.0  # seconds a worker may take to end
 RATE_SPAN = 3.0  # seconds over which frames per second are taken
-GATE, PUBLISHER = "gate", "publisher"
-
-# Workers are forked from a process that has everything ready and nothing open: they start in no time
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["streamrnn.workers.nursery", "streamrnn.cli"])
 
 
 def compile_kernels(lengths: set[int], tell: Callable[[str], Any]) -> None:
@@ -46,7 +38,7 @@ def compile_kernels(lengths: set[int], tell: Callable[[str], Any]) -> None:
     from streamrnn.layers import RNN
     from streamrnn.optimizers import SGD
     from streamrnn.readouts import Linear
-    from streamrnn.workers import loop
+    from streamrnn.workers import loop, stages
 
     for length in missing:
         net = Network([RNN(1, 1) for _ in range(length)], Linear(1), SGD(1.0))
@@ -56,51 +48,28 @@ def compile_kernels(lengths: set[int], tell: Callable[[str], Any]) -> None:
         (CACHE_FOLDER / f"{length}.compiled").touch()
 
 
-class Worker:
-    """A worker process as the supervisor sees it."""
-
-    def __init__(self, name: str, module: ModuleType, does: str, order: dict[str, Any]) -> None:
-        self.name, self.module, self.does, self.order = name, module, does, order
-        self.process: Any = None
-        self.state = ""
-        self.facts: dict[str, Any] = {}
-
-    def start(self, endpoint: str) -> None:
-        """Start the process."""
-        stdin = DupFd(0) if self.order.get("stdin") else None
-        self.process = PROCESSES.Process(target=member.run, args=(self.module.main, endpoint, self.name, stdin))
-        self.process.start()
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid if self.process else 0
-
-
 class Supervisor:
     """A daemon: `start`, then `step` again and again until it returns False, then `close`.
 
     Raises Failure, with one clear line, where something outside the program is not as it must be.
     """
 
-    def __init__(
-        self, config: Config, *, max_frames: int = 0, fused: bool = False, resume: bool = False, epoch: int = 1
-    ) -> None:
-        self.config, self.epoch = config, epoch
-        self.checkpoints = config.folder / "checkpoints"
+    def __init__(self, config: Config, *, max_frames: int = 0, fused: bool = False, resume: bool = False) -> None:
+        self.config = config
+        self.checkpoints = config.checkpoints
         self.manifest, self.resumed = self._manifest(resume)
-        self.placement = (
-            [len(config.layers) + 1] if fused else config.pipeline.placement or [1] * (len(config.layers) + 1)
-        )
+        stages = len(config.layers) + 1
+        self.placement = [stages] if fused else config.pipeline.placement or [1] * stages
         self.folder = Path(tempfile.mkdtemp(prefix="streamrnn-"))  # private to the user
         self.context = zmq.Context()
         self.inner = self.context.socket(zmq.ROUTER)
         self.outer = self.context.socket(zmq.ROUTER)
         for socket in (self.inner, self.outer):
             socket.setsockopt(zmq.LINGER, 1000)
-        self.workers = {worker.name: worker for worker in self._plan(max_frames)}
+        workers = plan(config, self.manifest, self.resumed, self.placement, self.folder, max_frames)
+        self.workers = {worker.name: worker for worker in workers}
         self.state = "starting"
         self.saving: dict[str, Any] = {}  # what came of the checkpoint that is being written
-        self.stop_after_saving = False
         self.deadline = 0.0
         self.refused = 0
         self.opened = self.ended = 0.0
@@ -120,62 +89,6 @@ class Supervisor:
             changed = [key for key in spec if spec[key] != manifest.spec.get(key)]
             raise Failure(f"{folder} is of another network: the config differs in {', '.join(changed)}")
         return manifest, folder
-
-    def _plan(self, max_frames: int) -> list[Worker]:
-        """The workers in the order of the pipeline, each with the order it will get."""
-        config, manifest = self.config, self.manifest
-        tokens = config.input.kind == "tokens"
-        token_targets = config.readout.kind == "softmax"
-        ends = [f"ipc://{self.folder}/frames-{k}" for k in range(len(self.placement))]
-        ends.append(f"ipc://{self.folder}/outputs")
-        gradients: list[str | None] = [f"ipc://{self.folder}/gradients-{k}" for k in range(len(self.placement) - 1)]
-        common = {
-            "epoch": self.epoch,
-            "block": config.pipeline.block,
-            "in_flight": config.pipeline.in_flight,
-            "streams": manifest.streams,
-            "credit": f"ipc://{self.folder}/credit",
-        }
-        order = {
-            **common,
-            "source": msgspec.to_builtins(config.source),
-            "stdin": getattr(config.source, "path", None) == "-",
-            "gate": config.sockets.gate,
-            "frames_out": ends[0],
-            "predict": config.predict,
-            "input_size": 0 if tokens else config.input.size,
-            "classes": config.input.size if tokens else 0,
-            "target_size": 0 if token_targets else config.readout.size,
-            "target_classes": config.readout.size if token_targets else 0,
-            "max_streams": config.pipeline.max_streams,
-            "max_frames": max_frames,
-            "frames": manifest.frames,
-            "fresh": manifest.fresh,
-            "position": manifest.position,
-        }
-        names = [f"{layer.cell} {layer.units}" for layer in config.layers]
-        names.append(f"{config.readout.kind} {config.readout.size}")
-        workers = [Worker(GATE, gate, "gate", order)]
-        first = 0
-        for k, count in enumerate(self.placement):
-            order = {
-                **common,
-                "spec": config.spec(),
-                "stages": [first, first + count],
-                "max_streams": config.pipeline.max_streams,
-                "token_targets": token_targets,
-                "checkpoints": str(self.checkpoints),
-                "resume": str(self.resumed) if self.resumed else None,
-                "frames_in": ends[k],
-                "frames_out": ends[k + 1],
-                "gradients_in": gradients[k] if k < len(gradients) else None,
-                "gradients_out": gradients[k - 1] if k else None,
-            }
-            workers.append(Worker(f"stages-{k}", stages, ", ".join(names[first : first + count]), order))
-            first += count
-        outputs = {**common, "frames_in": ends[-1], "outputs": config.sockets.outputs}
-        workers.append(Worker(PUBLISHER, publisher, "publisher", outputs))
-        return workers
 
     def start(self, tell: Callable[[str], Any]) -> None:
         """Bring everything up; returns when frames can come."""
@@ -282,6 +195,13 @@ class Supervisor:
             "workers": [[worker.name, worker.does, worker.pid] for worker in self.workers.values()],
             "checkpoints": str(self.checkpoints),
         }
+
+    def interrupt(self) -> None:
+        """What a signal asks for: an orderly end, or an end at once where there is nothing to save or no patience."""
+        if self.state == "running":
+            self.drain()
+        elif self.state != "stopping":
+            raise Failure("stopped before it was ready" if self.state == "starting" else "stopped before it had saved")
 
     def drain(self) -> None:
         """Let nothing more in, take what is inside to the end, save, and stop."""

@@ -1,4 +1,4 @@
-"""The gate without its sockets: what it lets in, what it refuses, and the rows that go down the pipeline."""
+"""The intake of the gate: what it lets in, what it refuses, and the rows that go down the pipeline."""
 
 from copy import deepcopy
 
@@ -20,7 +20,8 @@ from streamrnn.wire import (
     text_of,
     unpack,
 )
-from streamrnn.workers.gate import OWN_STREAM, Gate, GateWorker, Refused
+from streamrnn.workers.gate import OWN_STREAM, Gate
+from streamrnn.workers.intake import Intake, Refused
 
 STREAMS, BLOCK, FIRST = 3, 16, 100  # places for streams, rows in a block, frames accepted before
 CLASSES, TARGET_CLASSES, WIDTH, TARGET_WIDTH = 5, 7, 3, 2
@@ -96,7 +97,7 @@ def sent(gate):
 
 
 def test_tokens_of_the_source_are_targets_then_inputs():
-    gate = Gate(NEXT_TOKENS)
+    gate = Intake(NEXT_TOKENS)
     number, naming = gate.stream(OWN_STREAM)
     assert text_of(unpack(naming)) == OWN_STREAM
     assert unpack(naming)[:3] == (NAME, 9, number)
@@ -119,7 +120,7 @@ def test_tokens_of_the_source_are_targets_then_inputs():
 
 
 def test_vectors_of_the_source_are_targets_then_inputs():
-    gate = Gate(NEXT_VECTORS)
+    gate = Intake(NEXT_VECTORS)
     x = np.arange(12, dtype=np.float32).reshape(4, 3)
     for part in (x[:1], x[1:3], x[3:]):
         gate.add_vectors(gate.stream(OWN_STREAM)[0], part)
@@ -147,10 +148,10 @@ STEP, LESSON = INPUT | EMIT, INPUT | EMIT | LEARN
     ],
 )
 def test_frames_of_a_client_that_predicts_the_next(flags, expected):
-    gate = Gate(NEXT_TOKENS)
+    gate = Intake(NEXT_TOKENS)
     assert gate.add_message("a", fitting(NEXT_TOKENS, *flags))[0] == FIRST
     assert sent(gate)[0] == [list(row) for row in expected]
-    gate = Gate(NEXT_VECTORS)
+    gate = Intake(NEXT_VECTORS)
     letter = fitting(NEXT_VECTORS, *flags)
     gate.add_message("a", letter)
     rows, block = sent(gate)
@@ -162,7 +163,7 @@ def test_frames_of_a_client_that_predicts_the_next(flags, expected):
 
 @pytest.mark.parametrize("order", [o for o in ORDERS.values() if o["predict"] == "target"])
 def test_frames_of_a_client_with_targets(order):
-    gate, letter = Gate(order), fitting(order, STEP | SCORED, STEP, INPUT | SCORED | END, STEP, SCORED, STEP | BEGIN)
+    gate, letter = Intake(order), fitting(order, STEP | SCORED, STEP, INPUT | SCORED | END, STEP, SCORED, STEP | BEGIN)
     assert gate.add_message("a", letter)[0] == FIRST
     rows, block = sent(gate)
     assert [flags for flags, _, _ in rows] == [
@@ -183,7 +184,7 @@ def test_frames_of_a_client_with_targets(order):
 
 
 def test_each_stream_begins_for_itself_and_blocks_end_nothing():
-    gate = Gate(NEXT_TOKENS)
+    gate = Intake(NEXT_TOKENS)
     seen = []
     for name in "abba":
         gate.add_message(name, fitting(NEXT_TOKENS, LESSON))
@@ -193,7 +194,7 @@ def test_each_stream_begins_for_itself_and_blocks_end_nothing():
 
 @orders
 def test_a_number_that_serves_again_is_new(order):
-    gate = Gate(order)
+    gate = Intake(order)
     for name in "abc":
         gate.add_message(name, fitting(order, STEP))
     gate.close("b")
@@ -210,7 +211,7 @@ def test_a_number_that_serves_again_is_new(order):
 
 @orders
 def test_streams_are_limited(order):
-    gate = Gate(order)
+    gate = Intake(order)
     for name in "abc":
         gate.add_message(name, fitting(order, STEP))
     before = state(gate)
@@ -225,7 +226,7 @@ def test_streams_are_limited(order):
 
 
 def test_a_gate_goes_on_from_a_checkpoint():
-    gate = Gate(NEXT_TOKENS | {"streams": ["a", None, "c"], "fresh": [2]})
+    gate = Intake(NEXT_TOKENS | {"streams": ["a", None, "c"], "fresh": [2]})
     for name in "acb":
         gate.add_message(name, fitting(NEXT_TOKENS, LESSON))
     assert [row[0] for row in sent(gate)[0]] == [SCORED, STEP, STEP | BEGIN, STEP | BEGIN | NEW]
@@ -237,7 +238,7 @@ def test_a_gate_goes_on_from_a_checkpoint():
 
 def test_a_target_does_not_reach_a_stream_that_is_gone():
     """A target is of its own stream's newest step; the window of the number's last stream may still be open."""
-    gate = Gate(TOKENS_TO_TOKENS)
+    gate = Intake(TOKENS_TO_TOKENS)
     gate.add_message("a", fitting(TOKENS_TO_TOKENS, STEP))
     gate.close("a")
     gate.block()
@@ -287,7 +288,7 @@ REFUSED_MESSAGES = [
 
 @pytest.mark.parametrize(("order", "name", "letter", "reason"), REFUSED_MESSAGES)
 def test_what_does_not_fit_is_refused_and_changes_nothing(order, name, letter, reason):
-    gate = Gate(order)
+    gate = Intake(order)
     gate.add_message("a", fitting(order, STEP))
     before = state(gate)
     with pytest.raises(Refused, match=reason) as caught:
@@ -364,7 +365,7 @@ def check_block(gate, block, order, last, reached):
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_message_is_refused_and_changes_nothing_or_its_rows_make_sense(order, data):
-    gate, last, reached, closed, names = Gate(order), FIRST - 1, set(), set(), ["a", "b", "c", "d", ""]
+    gate, last, reached, closed, names = Intake(order), FIRST - 1, set(), set(), ["a", "b", "c", "d", ""]
     for _ in range(data.draw(st.integers(1, 12))):
         before, name = state(gate), data.draw(st.sampled_from(names))
         known, frames_before = gate.names.get(name), gate.seq
@@ -437,7 +438,7 @@ class Supervision:
 
 
 def test_every_message_gets_an_answer():
-    worker = GateWorker(Supervision(TOKENS_TO_VECTORS))
+    worker = Gate(Supervision(TOKENS_TO_VECTORS))
     good = pack(message((STEP, 1, 0)))
     wide = np.frombuffer(good, np.int64).copy()
     wide[6] = 2**62  # the width of no vectors
@@ -455,24 +456,24 @@ def test_every_message_gets_an_answer():
         [b"a", pack(Message(CLOSE, 0, 5))],
         [b"a", pack(fitting(TOKENS_TO_VECTORS, *[STEP] * 9))],
     ):
-        before = state(worker.gate)
+        before = state(worker.intake)
         answer = unpack(worker.answer(parts))
         assert answer.kind == REFUSED
         assert text_of(answer)
-        assert state(worker.gate) == before
+        assert state(worker.intake) == before
     assert worker.refused == 12
     assert worker.left == 10
 
 
 def test_a_message_that_is_let_in_is_answered_with_its_number():
-    worker = GateWorker(Supervision(TOKENS_TO_VECTORS))
+    worker = Gate(Supervision(TOKENS_TO_VECTORS))
     for frames, accepted in ((3, FIRST), (4, FIRST + 3)):
         answer = unpack(worker.answer([b"a", pack(fitting(TOKENS_TO_VECTORS, *[STEP] * frames)._replace(number=5))]))
         assert (answer.kind, answer.number, answer.frames[0, SEQ]) == (ACCEPTED, 5, accepted)
     assert worker.left == 3
     assert unpack(worker.answer([b"a", pack(fitting(TOKENS_TO_VECTORS, *[STEP] * 4))])).kind == REFUSED
     assert unpack(worker.answer([b"a", pack(Message(CLOSE, 0, 5))])).kind == ACCEPTED
-    assert worker.gate.names == {}
+    assert worker.intake.names == {}
     worker.flush()
     assert [unpack(data).kind for data in worker.down.sent] == [NAME, FRAMES]
     assert worker.sent == 7
