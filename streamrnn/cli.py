@@ -1,8 +1,7 @@
-"""The command line: `streamrnn run` and `streamrnn check`."""
+"""The command line: `streamrnn run`, `streamrnn check`, and the commands of `streamrnn.remote`."""
 
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +11,10 @@ import typer
 from rich.console import Console
 
 from streamrnn import config as configs
-from streamrnn import view
+from streamrnn import remote, view
 from streamrnn.checkpoint import CheckpointError
 from streamrnn.client import Client, DaemonGone, FrameRefused
+from streamrnn.remote import fail
 from streamrnn.wire import PREVIEW
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app = typer.Typer(
     help="Recurrent networks that predict and learn on every frame of a live stream.",
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(remote.app)
 
 SAMPLE_INTERVAL = 5.0  # seconds between lines of generated text
 SAMPLE_LENGTH, SAMPLE_PREFIX = 64, "The "
@@ -130,12 +132,6 @@ def check(config: ConfigPath) -> None:
         Console().print(configs.describe(configs.load(config)))
     except configs.ConfigError as error:
         fail(str(error))
-
-
-def fail(reason: str) -> None:
-    """One line on standard error, and exit code 1."""
-    print(f"streamrnn: {reason}", file=sys.stderr)
-    raise typer.Exit(1)
 
 
 def main() -> None:

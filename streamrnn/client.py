@@ -128,6 +128,16 @@ class Client:
         self._most_frames: int = facts["most_frames"]  # in a message
         self._gate = self._dealer(facts["gate"])
 
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether inputs are int tokens; else they are vectors."""
+        return self._input["kind"] == "tokens"
+
+    @property
+    def predicts_bytes(self) -> bool:
+        """Whether inputs are bytes and outputs their probabilities."""
+        return self.takes_tokens and self._input["size"] == 256 and self._readout["kind"] == "softmax"
+
     def __enter__(self) -> "Client":
         return self
 
@@ -211,7 +221,7 @@ class Client:
         tokens = list(prefix.encode() if isinstance(prefix, str) else prefix)
         if not tokens:
             raise ValueError("generate needs a prefix of at least one byte")
-        if self._readout["kind"] != "softmax" or self._input != {**self._input, "kind": "tokens", "size": 256}:
+        if not self.predicts_bytes:
             raise ValueError(f'the daemon "{self.name}" does not predict bytes')
         rng = np.random.default_rng(seed)
         own = stream or f"generate-{rng.bit_generator.random_raw() if seed is None else seed}-{id(self):x}"
@@ -243,7 +253,7 @@ class Client:
         frames[:, FLAGS] = INPUT | EMIT | (LEARN if learn and self._predict == "next" else 0)
         if stream in self._begin:
             frames[0, FLAGS] |= BEGIN
-        vectors = self._fill(inputs, frames[:, TOKEN], self._input["kind"] == "tokens", self._input["size"])
+        vectors = self._fill(inputs, frames[:, TOKEN], self.takes_tokens, self._input["size"])
         extra = np.zeros(0, np.float32)
         if targets is not None:
             frames[:, FLAGS] |= SCORED

@@ -1,0 +1,148 @@
+"""Commands that speak to a running daemon: `streamrnn status`, `tail`, `send` and `generate`."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from streamrnn import view
+from streamrnn.client import CONTROL, Client, DaemonGone, FrameRefused, Output
+
+app = typer.Typer()
+
+Control = Annotated[str, typer.Option(metavar="ADDRESS", help="Where the daemon's control socket is.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+Timeout = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for an answer.")]
+
+
+def fail(reason: str) -> NoReturn:
+    """One line on standard error, and exit code 1."""
+    print(f"streamrnn: {reason}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+@contextmanager
+def daemon(control: str, timeout: float) -> Iterator[Client]:
+    """A client; what goes wrong with it is one line."""
+    try:
+        with Client(control, timeout) as client:
+            yield client
+    except (DaemonGone, FrameRefused, ValueError) as error:
+        fail(str(error))
+
+
+def print_json(value: Any) -> None:
+    """One object on a line of its own, out at once."""
+    print(msgspec.json.encode(value).decode(), flush=True)
+
+
+@app.command()
+def status(control: Control = CONTROL, timeout: Timeout = 5.0, json: Json = False) -> None:
+    """Show how the daemon is: frames, speed, loss, workers."""
+    with daemon(control, timeout) as client:
+        facts = client.status()
+    if json:
+        print_json(facts)
+        return
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    for name in ("name", "state", "frames", "frames_per_second", "loss", "recent_loss", "streams", "refused", "bad"):
+        value = facts[name]
+        table.add_row(name.replace("_", " "), f"{value:,.3f}" if isinstance(value, float) else str(value))
+    for name, does, pid in facts["workers"]:
+        table.add_row("worker", f"{name}  {does}  pid {pid}")
+    table.add_row("checkpoints", facts["checkpoints"])
+    Console().print(table)
+
+
+@app.command()
+def tail(
+    stream: Annotated[str | None, typer.Argument(metavar="[STREAM]", help="Only this stream; all without it.")] = None,
+    frames: Annotated[int, typer.Option(min=0, metavar="N", help="Stop after N outputs; 0 goes on.")] = 0,
+    control: Control = CONTROL,
+    timeout: Timeout = 5.0,
+    json: Json = False,
+) -> None:
+    """Print outputs as they come: the likeliest byte where the daemon predicts text, else the numbers."""
+    with daemon(control, timeout) as client, client.subscribe(stream) as outputs:
+        text = client.predicts_bytes
+        for count, output in enumerate(outputs, 1):
+            if json:
+                print_json(as_json(output))
+            elif text:
+                print(view.printable(chr(int(output.y.argmax()))), end="", flush=True)
+            else:
+                print(f"{output.stream}  {output.seq}  loss {output.loss:.4g}  {as_numbers(output.y)}", flush=True)
+            if count == frames:
+                break
+    if text and not json:
+        print()
+
+
+@app.command()
+def send(
+    text: Annotated[str | None, typer.Argument(help="What to send; standard input without it.")] = None,
+    stream: Annotated[str, typer.Option(metavar="NAME", help="The stream it belongs to.")] = "main",
+    control: Control = CONTROL,
+    timeout: Timeout = 5.0,
+    json: Json = False,
+) -> None:
+    """Send frames: the bytes of a text, or lines of numbers, a target behind "->": 0.1 0.2 0.3 -> 1 0."""
+    count = 0
+    with daemon(control, timeout) as client:
+        for x, target in read_frames(text, client.takes_tokens):
+            client.send(x, target, stream=stream)
+            count += 1
+        client.flush()
+    if json:
+        print_json({"stream": stream, "frames": count})
+    else:
+        print(f"{count:,} frames accepted on stream {stream}")
+
+
+@app.command()
+def generate(
+    prefix: Annotated[str, typer.Argument(help="The text to go on from.")],
+    length: Annotated[int, typer.Option(min=1, metavar="N", help="Bytes to write.")] = 200,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest byte each time.")] = 0.7,
+    seed: Annotated[int | None, typer.Option(help="Makes the draws the same again.")] = None,
+    control: Control = CONTROL,
+    timeout: Timeout = 5.0,
+    json: Json = False,
+) -> None:
+    """Have the daemon write on from a prefix; nothing is learned from it."""
+    with daemon(control, timeout) as client:
+        written = client.generate(prefix, length, temperature, seed)
+    if json:
+        print_json({"prefix": prefix, "text": written})
+    else:
+        print(prefix + written)
+
+
+def as_json(output: Output) -> dict[str, Any]:
+    """An output in plain values; a loss that is NaN becomes null."""
+    return {"stream": output.stream, "seq": output.seq, "loss": output.loss, "y": output.y.tolist()}
+
+
+def as_numbers(values: Any) -> str:
+    """A vector on a line."""
+    return " ".join(f"{value:.4g}" for value in values)
+
+
+def read_frames(text: str | None, tokens: bool) -> Iterator[tuple[Any, Any]]:
+    """Pairs of an input and a target or None, from an argument or standard input. Raises ValueError naming the line."""
+    if tokens:
+        for token in text.encode() if text is not None else sys.stdin.buffer.read():
+            yield token, None
+        return
+    for number, line in enumerate([text] if text is not None else sys.stdin, 1):
+        x, arrow, target = line.partition("->")
+        try:
+            yield [float(v) for v in x.split()], [float(v) for v in target.split()] if arrow else None
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None

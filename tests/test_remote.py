@@ -1,0 +1,104 @@
+"""The commands that speak to a running daemon, as a person or a script runs them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from daemon import TEXT, TIMEOUT, VECTOR, Daemon, layers
+
+
+@pytest.fixture(scope="module")
+def text():
+    with Daemon(**TEXT, layers=layers("gru 16")) as daemon:
+        yield daemon.start()
+        daemon.stop()
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    with Daemon(**VECTOR) as daemon:
+        yield daemon.start()
+        daemon.stop()
+
+
+def command(daemon: Daemon, *words: str, input: str | None = None) -> subprocess.CompletedProcess:
+    words = (*words, "--control", f"ipc://{daemon.folder}/control", "--timeout", "30")
+    line = [sys.executable, "-m", "streamrnn", *words]
+    return subprocess.run(line, capture_output=True, text=True, input=input, timeout=TIMEOUT, check=False)
+
+
+def printed(daemon: Daemon, *words: str, input: str | None = None) -> str:
+    done = command(daemon, *words, input=input)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_status_is_for_people_and_for_programs(text):
+    shown = printed(text, "status")
+    assert "running" in shown
+    assert "gru 16" in shown
+    facts = json.loads(printed(text, "status", "--json"))
+    assert (facts["name"], facts["state"]) == ("test", "running")
+
+
+def test_what_is_sent_is_counted_and_generated_from(text):
+    assert printed(text, "send", "abcabc") == "6 frames accepted on stream main\n"
+    assert json.loads(printed(text, "send", "--json", "--stream", "b", input="xyz")) == {"stream": "b", "frames": 3}
+    greedy = printed(text, "generate", "abc", "--length", "8", "--temperature", "0")
+    assert greedy.startswith("abc")
+    again = json.loads(printed(text, "generate", "abc", "--length", "8", "--temperature", "0", "--json"))
+    assert again["prefix"] + again["text"] + "\n" == greedy
+
+
+def test_tail_prints_outputs_as_they_come(text):
+    tail = [sys.executable, "-m", "streamrnn", "tail", "c", "--frames", "5", "--json"]
+    with (
+        text.client() as client,
+        subprocess.Popen(
+            [*tail, "--control", f"ipc://{text.folder}/control"], stdout=subprocess.PIPE, text=True
+        ) as process,
+    ):
+        lines = []
+        while process.poll() is None:
+            client.send(97, stream="c")
+            client.flush()
+        lines = [json.loads(line) for line in process.stdout]
+    assert process.returncode == 0
+    assert [line["stream"] for line in lines] == ["c"] * 5
+    assert [line["seq"] - lines[0]["seq"] for line in lines] == list(range(5))
+    assert all(sum(line["y"]) == pytest.approx(1, abs=1e-4) for line in lines)
+
+
+def test_vectors_and_targets_are_sent_as_lines(vectors):
+    sent = printed(vectors, "send", "--json", input="1 2 3 4 -> 0.5 -0.5\n5 6 7 8\n")
+    assert json.loads(sent)["frames"] == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("1 2 three 4", "line 1: could not convert string to float"),
+        ("1 2 3", "expected a vector of shape (4,), got (3,)"),
+        ("1 2 3 4 -> 1", "expected a vector of shape (2,), got (1,)"),
+    ],
+)
+def test_a_line_that_does_not_fit_is_one_line_of_error(vectors, line, reason):
+    done = command(vectors, "send", line)
+    assert done.returncode == 1
+    assert done.stderr.startswith("streamrnn: ")
+    assert reason in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_daemon_that_does_not_predict_bytes_generates_nothing(vectors):
+    done = command(vectors, "generate", "abc")
+    assert done.returncode == 1
+    assert "does not predict bytes" in done.stderr
+
+
+def test_no_daemon_is_one_line():
+    line = [sys.executable, "-m", "streamrnn", "status", "--control", "ipc:///nowhere/control", "--timeout", "0.2"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "streamrnn: no daemon answers at ipc:///nowhere/control (waited 0.2 s); is it running?\n"
