@@ -31,8 +31,8 @@ APART |= {"gate", "intake", "member", "nursery", "plan", "publisher", "stages", 
 
 
 def cache_folder() -> Path:
-    """The folder of the machine code of exactly these sources."""
-    digest = hashlib.sha256(numba.__version__.encode())
+    """The folder of the machine code of exactly these sources, in this place: Numba keeps places apart too."""
+    digest = hashlib.sha256(f"{numba.__version__} {PACKAGE}".encode())
     for path in sorted([*PACKAGE.rglob("*.py"), *WORKERS.glob("*.py")]):
         if path.stem not in APART:
             digest.update(path.read_bytes())

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -53,7 +52,6 @@ class Member:
     """
 
     def __init__(self, endpoint: str, name: str) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor drains
         self.name = name
         self.context = zmq.Context()
         self.control = self.context.socket(zmq.DEALER)
@@ -104,7 +102,7 @@ class Member:
         """End the process if the supervisor has."""
         parent = multiprocessing.parent_process()
         if parent and not parent.is_alive():
-            sys.exit(f"{self.name}: the supervisor is gone")
+            sys.exit(1)
 
     def order(self) -> dict[str, Any]:
         """The supervisor's next order; {"kind": None} if there is none."""

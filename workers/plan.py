@@ -32,8 +32,9 @@ class Worker:
     def start(self, endpoint: str) -> None:
         """Start the process."""
         stdin = DupFd(0) if self.order.get("stdin") else None
-        self.process = PROCESSES.Process(target=member.run, args=(self.module.main, endpoint, self.name, stdin))
-        self.process.start()
+        process = PROCESSES.Process(target=member.run, args=(self.module.main, endpoint, self.name, stdin))
+        process.start()
+        self.process = process
 
     @property
     def pid(self) -> int:

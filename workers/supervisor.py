@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
 from math import log
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +101,12 @@ class Supervisor:
         compile_kernels(set(self.placement), tell)
         tell("starting the workers")
         os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+        # Ctrl-C reaches every process of a terminal: those started here inherit that it is blocked
+        resource_tracker.ensure_running()  # starting it unblocks
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         for worker in self.workers.values():
             worker.start(endpoint)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         deadline = time.monotonic() + START_TIMEOUT
         while any(worker.state != "ready" for worker in self.workers.values()):
             self.listen(0.1)
@@ -197,11 +203,10 @@ class Supervisor:
         }
 
     def interrupt(self) -> None:
-        """What a signal asks for: an orderly end, or an end at once where there is nothing to save or no patience."""
-        if self.state == "running":
-            self.drain()
-        elif self.state != "stopping":
-            raise Failure("stopped before it was ready" if self.state == "starting" else "stopped before it had saved")
+        """What a signal asks for: an orderly end, or an end at once where there is nothing to save."""
+        if self.state == "starting":
+            raise Failure("stopped before it was ready")
+        self.drain()
 
     def drain(self) -> None:
         """Let nothing more in, take what is inside to the end, save, and stop."""
