@@ -72,7 +72,7 @@ def run(
 
 def watch(supervisor: Any, settings: configs.Config, console: Console) -> dict[str, Any]:
     """Run a supervisor to its end under the eyes of whoever looks at the console; Ctrl-C and SIGTERM drain it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in supervisor.signals:
         signal.signal(number, lambda *_: supervisor.interrupt())
     with console.status("starting") as spinner:
         supervisor.start(lambda text: tell(console, spinner, text))

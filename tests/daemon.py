@@ -1,6 +1,7 @@
 """A real daemon for a test: its own config, ipc sockets and state folder, bounded waits, and nothing left running."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -89,7 +90,11 @@ class Daemon:
     def start(self, *options: str) -> "Daemon":
         """Start it and return when it is READY."""
         self.process = subprocess.Popen(
-            self._command(*options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
+            self._command(*options),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            start_new_session=True,
         )
         timer = threading.Timer(TIMEOUT, self.process.kill)
         timer.start()
@@ -116,10 +121,11 @@ class Daemon:
         return sr.Client(f"ipc://{self.folder}/control", timeout)
 
     def stop(self, number: int = signal.SIGTERM) -> str:
-        """Tell it to stop; it must end well and take its workers with it. Returns what it printed since READY."""
+        """Signal it and all its processes to stop, as a terminal or a service manager does; it must end well and take
+        its workers with it. Returns what it printed since READY."""
         assert self.process
         processes = self.processes()
-        self.process.send_signal(number)
+        os.killpg(self.process.pid, number)
         printed, _ = self.process.communicate(timeout=TIMEOUT)
         _, alive = psutil.wait_procs(processes, timeout=TIMEOUT)
         assert (self.process.returncode, alive) == (0, [])

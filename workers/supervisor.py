@@ -26,6 +26,7 @@ from streamrnn.workers.plan import GATE, PUBLISHER, Worker, plan
 START_TIMEOUT = 60.0  # seconds until every worker must be ready
 DRAIN_TIMEOUT = 60.0  # seconds until a checkpoint must be complete
 STOP_TIMEOUT = 5.0  # seconds a worker may take to end
+SIGNALS = {signal.SIGINT, signal.SIGTERM}  # drain the daemon
 RATE_SPAN = 3.0  # seconds over which frames per second are taken
 
 
@@ -55,6 +56,8 @@ class Supervisor:
 
     Raises Failure, with one clear line, where something outside the program is not as it must be.
     """
+
+    signals = SIGNALS
 
     def __init__(self, config: Config, *, max_frames: int = 0, fused: bool = False, resume: bool = False) -> None:
         self.config = config
@@ -101,12 +104,12 @@ class Supervisor:
         compile_kernels(set(self.placement), tell)
         tell("starting the workers")
         os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-        # Ctrl-C reaches every process of a terminal: those started here inherit that it is blocked
+        # Ctrl-C, or a service manager's SIGTERM, reaches every process: those started here inherit that it is blocked
         resource_tracker.ensure_running()  # starting it unblocks
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         for worker in self.workers.values():
             worker.start(endpoint)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         deadline = time.monotonic() + START_TIMEOUT
         while any(worker.state != "ready" for worker in self.workers.values()):
             self.listen(0.1)
