@@ -16,7 +16,7 @@ from streamrnn.inputs import as_vector
 from streamrnn.wire import ACCEPTED, CLOSE, FRAMES, REFUSED, Message, WireError, pack, text_of, unpack
 
 CONTROL = "tcp://127.0.0.1:5703"  # where a daemon answers unless its config says otherwise
-MOST_UNANSWERED = 1024  # frames sent whose acceptance has not come back
+MOST_UNANSWERED = 1000  # requests whose answer has not come; the gate keeps many times that for a client
 
 Text = TypeVar("Text", str, bytes)
 

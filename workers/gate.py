@@ -32,6 +32,7 @@ from streamrnn.workers.member import Member
 
 OWN_STREAM = "source"  # the name of the daemon's own stream
 LARGEST_MESSAGE = 1 << 20  # bytes of a client's message; a larger one is refused
+MOST_ANSWERS = 10_000  # that a client has not read; it loses those beyond
 LARGEST_READ = 1 << 26  # bytes; whoever sends more is cut off by the socket
 
 
@@ -50,7 +51,8 @@ class Gate:
         self.left = self.order["max_frames"] or math.inf
         self.open = False  # frames are let in
         self.ended = False
-        self.clients = member.public_socket(zmq.ROUTER, self.order["gate"], {zmq.MAXMSGSIZE: LARGEST_READ})
+        limits = {zmq.MAXMSGSIZE: LARGEST_READ, zmq.SNDHWM: MOST_ANSWERS}
+        self.clients = member.public_socket(zmq.ROUTER, self.order["gate"], limits)
         self.credit = member.socket(zmq.PULL, bind=self.order["credit"])
         self.down = member.socket(zmq.PUSH, connect=self.order["frames_out"])
 
