@@ -96,3 +96,19 @@ def test_a_gradient_that_is_not_finite_is_skipped(kind, settings, bad, clip_norm
             apply(optimizer, layer, poisoned, clip_norm)
             assert np.array_equal(naive.flat(layer.params), before)
             assert not any(grad.any() for grad in layer.grads.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (sr.SGD, {"learning_rate": 0.0}),
+        (sr.SGD, {"learning_rate": float("nan")}),
+        (sr.SGD, {"learning_rate": 0.1, "momentum": 1.0}),
+        (sr.RMSprop, {"learning_rate": 0.1, "decay": -0.1}),
+        (sr.Adagrad, {"learning_rate": 0.1, "epsilon": float("nan")}),
+        (sr.Adam, {"learning_rate": 0.1, "beta2": 1.0}),
+    ],
+)
+def test_settings_that_could_only_diverge_are_refused(kind, settings):
+    with pytest.raises(ValueError, match="must be a positive number|lie in"):
+        kind(**settings)
