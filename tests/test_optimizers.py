@@ -110,5 +110,5 @@ def test_a_gradient_that_is_not_finite_is_skipped(kind, settings, bad, clip_norm
     ],
 )
 def test_settings_that_could_only_diverge_are_refused(kind, settings):
-    with pytest.raises(ValueError, match="must be a positive number|lie in"):
+    with pytest.raises(ValueError, match=r"must be a positive number|lie in"):
         kind(**settings)
