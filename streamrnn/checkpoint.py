@@ -61,6 +61,14 @@ def numbers(folder: Path) -> list[int]:
     return sorted(int(path.parent.name) for path in folder.glob(f"[0-9]*/{MANIFEST}") if path.parent.name.isdigit())
 
 
+def by_number(names: dict[str, int], used: int) -> list[str | None]:
+    """The names of streams by their numbers below `used`, None for a number that is free."""
+    streams: list[str | None] = [None] * used
+    for name, number in names.items():
+        streams[number] = name
+    return streams
+
+
 def stage_file(number: int) -> str:
     return f"stage-{number}.safetensors"
 
@@ -211,7 +219,7 @@ def save(net: "Network", folder: Path) -> None:
     manifest = Manifest(
         format=FORMAT,
         spec=net.spec(),
-        streams=net.streams(),
+        streams=by_number(net.names, net._used),
         fresh=sorted(net._fresh),
         losses={number: loss if isfinite(loss) else None for number, loss in net._losses.items()},
         frames=0,

@@ -154,13 +154,6 @@ class Network:
         """The loss scored last on that stream in nats, NaN before the first."""
         return self._losses.get(self.names.get(stream, -1), nan)
 
-    def streams(self) -> list[str | None]:
-        """The names of the streams by number, None for a number that is free."""
-        names: list[str | None] = [None] * self._used
-        for name, number in self.names.items():
-            names[number] = name
-        return names
-
     def _stream(self, name: str) -> int:
         if not isinstance(name, str):
             raise ValueError(f"a stream's name is a str, not {type(name).__name__}")

@@ -477,3 +477,14 @@ def test_a_message_that_is_let_in_is_answered_with_its_number():
     worker.flush()
     assert [unpack(data).kind for data in worker.down.sent] == [NAME, FRAMES]
     assert worker.sent == 7
+
+
+def test_the_frames_of_a_closed_stream_go_down_before_another_gets_its_number():
+    worker = Gate(Supervision(TOKENS_TO_VECTORS))
+    step = pack(fitting(TOKENS_TO_VECTORS, STEP))
+    for name, letter in ((b"a", step), (b"a", pack(Message(CLOSE, 0, 5))), (b"b", step)):
+        assert unpack(worker.answer([name, letter])).kind == ACCEPTED
+    worker.flush()
+    sent = [unpack(data) for data in worker.down.sent]
+    assert [part.kind for part in sent] == [NAME, FRAMES, NAME, FRAMES]
+    assert sent[0].number == sent[2].number

@@ -70,7 +70,7 @@ class Gate:
             if order["kind"] == "open":
                 self.open = True
             elif order["kind"] == "checkpoint":
-                self.barrier(order["number"], order["last"])
+                self.barrier(order["number"])
             elif order["kind"] == "stop":
                 return
             self.member.beat(self.facts)
@@ -134,6 +134,7 @@ class Gate:
             number = message.number
             name = parts[0].decode()
             if message.kind == CLOSE:
+                self.flush()  # before the number can be given another name
                 self.intake.close(name)
                 return pack(Message(ACCEPTED, 0, number, frame_with(self.intake.seq)))
             if len(message.frames) > self.left and name != PREVIEW:
@@ -174,11 +175,10 @@ class Gate:
             self.sent += self.intake.count
             self.down.send(self.intake.block())
 
-    def barrier(self, number: int, last: bool) -> None:
-        """Send a barrier down behind everything let in, and tell the supervisor what the gate's state is there."""
+    def barrier(self, number: int) -> None:
+        """Let nothing more in, send a barrier down behind everything, and tell the supervisor how the gate stands."""
         self.flush()
-        if last:
-            self.open = False
+        self.open = False
         intake = self.intake
         self.down.send(pack(Message(BARRIER, self.order["epoch"], number, frame_with(intake.seq, intake.used))))
         self.member.report("saved", number=number, **intake.facts(), position=self.position)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from streamrnn.checkpoint import by_number
 from streamrnn.frames import BEGIN, COLUMNS, EMIT, END, FLAGS, INPUT, LEARN, NEW, SCORED, SEQ, STREAM, TARGET, TOKEN
 from streamrnn.wire import FRAMES, NAME, Message, as_text, pack
 
@@ -187,11 +188,8 @@ class Intake:
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint keeps: frames accepted, names by number, and streams whose next frame begins a sequence."""
-        names: list[str | None] = [None] * self.used
-        for name, number in self.names.items():
-            names[number] = name
         fresh = [number for number in self.names.values() if number not in self.begun]
-        return {"frames": self.seq, "names": names, "fresh": fresh}
+        return {"frames": self.seq, "names": by_number(self.names, self.used), "fresh": fresh}
 
     def block(self) -> bytes:
         """The frames let in since the last call, as one message."""

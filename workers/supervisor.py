@@ -224,7 +224,7 @@ class Supervisor:
         checkpoint.temporary_folder(self.target)
         self.saving = {}
         self.deadline = time.monotonic() + DRAIN_TIMEOUT
-        self.order(GATE, "checkpoint", number=number, last=True)
+        self.order(GATE, "checkpoint", number=number)
 
     def step(self, timeout: float = 0.1) -> bool:
         """Go on for a moment; False when everything has been saved and it is time to close."""
