@@ -17,8 +17,8 @@ KIND, INPUTS, HIDDEN, OUTPUTS, WINDOW, OPTIMIZER, OWN_OUTPUT, NEEDS_DX, STANDARD
 # columns of Stage.counters
 UPDATES, SKIPPED = range(2)
 # columns of a plan: the frames with an input among those that are processed together
-PLAN_STREAM, PLAN_SLOT, PLAN_ROW, PLAN_TOKEN, PLAN_BEGIN = range(5)
-PLAN_COLUMNS = 5
+PLAN_STREAM, PLAN_SLOT, PLAN_ROW, PLAN_TOKEN, PLAN_BEGIN, PLAN_SLIDE = range(6)
+PLAN_COLUMNS = 6
 
 
 class Sizes(NamedTuple):

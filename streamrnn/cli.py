@@ -27,7 +27,7 @@ app = typer.Typer(
 app.add_typer(remote.app)
 
 SAMPLE_INTERVAL = 5.0  # seconds between lines of generated text
-SAMPLE_LENGTH, SAMPLE_PREFIX = 64, "The "
+SAMPLE_LENGTH = 64
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/text.toml.")]
 
@@ -120,7 +120,8 @@ def write_samples(control: str, samples: list[str], over: threading.Event) -> No
     try:
         with Client(control) as client:
             while not over.wait(SAMPLE_INTERVAL):
-                samples.append(client.generate(SAMPLE_PREFIX, SAMPLE_LENGTH, temperature=0.7, stream=PREVIEW))
+                text = client.generate("The ", max_length=SAMPLE_LENGTH, temperature=0.7, stream=PREVIEW)
+                samples.append(text)
     except (DaemonGone, FrameRefused):
         return  # it is draining
 

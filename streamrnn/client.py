@@ -5,20 +5,49 @@ A client belongs to one thread. Every call has a timeout.
 
 from collections.abc import Sequence
 from math import isnan, nan
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import zmq
 
-from streamrnn.frames import BEGIN, COLUMNS, EMIT, FLAGS, INPUT, LEARN, SCORED, SEQ, STREAM, TARGET, TOKEN
+from streamrnn.feedback import Drawing, Shape, Value
+from streamrnn.frames import (
+    BEGIN,
+    COLUMNS,
+    ECHO,
+    EMIT,
+    END,
+    FEEDBACK,
+    FLAGS,
+    INPUT,
+    LEARN,
+    SCORED,
+    SEQ,
+    STREAM,
+    TARGET,
+    TOKEN,
+)
 from streamrnn.inputs import as_vector
-from streamrnn.wire import ACCEPTED, CLOSE, FRAMES, REFUSED, Message, WireError, pack, text_of, unpack
+from streamrnn.verbs import Verbs
+from streamrnn.wire import (
+    ACCEPTED,
+    CLOSE,
+    FRAMES,
+    NO_VECTORS,
+    NOTHING,
+    REFUSED,
+    RESULT,
+    Message,
+    WireError,
+    pack,
+    text_of,
+    unpack,
+)
 
 CONTROL = "tcp://127.0.0.1:5703"  # where a daemon answers unless its config says otherwise
 MOST_UNANSWERED = 1000  # requests whose answer has not come; the gate keeps many times that for a client
-
-Text = TypeVar("Text", str, bytes)
+ROOM = 4096  # bytes of a message that are not frames
 
 
 class DaemonGone(ConnectionError):
@@ -101,7 +130,7 @@ class Subscription:
         return True
 
 
-class Client:
+class Client(Verbs):
     """A line to a running daemon, found by the address of its control socket.
 
     timeout is in seconds and holds for every call. Raises DaemonGone if nobody answers there.
@@ -114,7 +143,8 @@ class Client:
         self._control = self._dealer(control)
         self._subscriptions: dict[str, Subscription] = {}
         self._number = 0
-        self._unanswered: dict[int, int] = {}  # request -> frames
+        self._unanswered: set[int] = set()  # requests
+        self._results: dict[int, list[Message]] = {}  # request -> the outputs that it asked for, while they are awaited
         self._accepted: dict[int, int] = {}  # request -> SEQ of its first frame, for those that are waited for
         self._begin: set[str] = set()
         try:
@@ -124,8 +154,9 @@ class Client:
             raise
         self.name: str = facts["name"]
         self._outputs = facts["outputs"]
-        self._input, self._readout, self._predict = facts["input"], facts["readout"], facts["predict"]
-        self._most_frames: int = facts["most_frames"]  # in a message
+        self._input, self._readout, self.predict = facts["input"], facts["readout"], facts["predict"]
+        self._may_take_tokens = self.takes_tokens
+        self._largest_message: int = facts["largest_message"]  # bytes
         self._gate = self._dealer(facts["gate"])
 
     @property
@@ -147,6 +178,7 @@ class Client:
     def _dealer(self, endpoint: str) -> zmq.Socket:
         socket = self._context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, int(self.timeout * 1000))
+        socket.setsockopt(zmq.SNDTIMEO, int(self.timeout * 1000))
         socket.connect(endpoint)
         return socket
 
@@ -165,14 +197,29 @@ class Client:
         """How the daemon is: state, frames, frames_per_second, loss, refused, workers, ..."""
         return self._ask("status")
 
-    def send(self, x: Any, target: Any = None, stream: str = "main", learn: bool = True) -> None:
+    def send(
+        self,
+        x: Any,
+        target: Any = None,
+        stream: str = "main",
+        learn: bool = True,
+        *,
+        begin: bool = False,
+        end: bool = False,
+    ) -> None:
         """Send a frame without waiting for it: an int token or a vector, and its target where the daemon takes one.
 
-        Where the daemon predicts the next input, learn=False keeps it from learning this one. That a frame was accepted
-        is seen to in the background: by the next call, and by `flush`.
+        x = None feeds back the target of the frame before, or else what `step` heard of it.
+        Where the daemon predicts the next input, learn=False keeps it from learning this one. begin: forget the
+        stream's state before this frame; end: its sequence ends with it. That a frame was accepted is seen to in the
+        background: by the next call, and by `flush`.
         Raises FrameRefused if an earlier frame was refused, DaemonGone if too many go unanswered.
         """
-        self._send(stream, [x], None if target is None else [target], learn)
+        self._send(stream, x, target, learn, _flags(begin, end))
+        self._keep_up()
+
+    def _keep_up(self) -> None:
+        """Take the answers that have come, and wait for some where many have not."""
         while len(self._unanswered) > MOST_UNANSWERED:
             self._hear(self.timeout)
         while self._unanswered and self._gate.poll(0):
@@ -183,9 +230,24 @@ class Client:
         while self._unanswered:
             self._hear(self.timeout)
 
-    def step(self, x: Any, target: Any = None, stream: str = "main", learn: bool = True) -> Output:
-        """Send a frame and wait for its output. Raises FrameRefused, DaemonGone."""
-        return self._steps(stream, [x], None if target is None else [target], learn)
+    def step(
+        self,
+        x: Any,
+        target: Any = None,
+        stream: str = "main",
+        learn: bool = True,
+        *,
+        begin: bool = False,
+        end: bool = False,
+    ) -> Output:
+        """Send a frame, see `send`, and wait for its output. Raises FrameRefused, DaemonGone."""
+        if stream not in self._subscriptions:
+            self._subscriptions[stream] = self.subscribe(stream, self.timeout)
+        seq = self._wait_for(self._send(stream, x, target, learn, ECHO | _flags(begin, end)))
+        for output in self._subscriptions[stream]:
+            if output.seq == seq:
+                break
+        return output
 
     def reset(self, stream: str = "main") -> None:
         """The next frame of that stream begins a new sequence."""
@@ -209,61 +271,72 @@ class Client:
         subscription.wait(self.timeout)
         return subscription
 
-    def generate(
-        self, prefix: Text, length: int, temperature: float = 1.0, seed: int | None = None, stream: str | None = None
-    ) -> Text:
-        """Text that goes on from a prefix: `length` bytes, each drawn from the daemon's prediction and fed back to it.
-
-        Temperature 0 takes the likeliest byte each time; a seed makes the draws the same again. Nothing is learned.
-        It runs on a stream of its own, which is gone afterwards, or on the one that is named. Raises ValueError if
-        the prefix is empty or the daemon does not predict bytes, and what `step` raises.
-        """
-        tokens = list(prefix.encode() if isinstance(prefix, str) else prefix)
-        if not tokens:
-            raise ValueError("generate needs a prefix of at least one byte")
-        if not self.predicts_bytes:
-            raise ValueError(f'the daemon "{self.name}" does not predict bytes')
-        rng = np.random.default_rng(seed)
-        own = stream or f"generate-{rng.bit_generator.random_raw() if seed is None else seed}-{id(self):x}"
-        self.reset(own)
-        for start in range(0, len(tokens), self._most_frames):
-            output = self._steps(own, tokens[start : start + self._most_frames], None, learn=False)
-        written = [draw(output.y, temperature, rng)]
-        while len(written) < length:
-            output = self.step(written[-1], stream=own, learn=False)
-            written.append(draw(output.y, temperature, rng))
-        if stream is None:
-            self.forget(own)
-        data = bytes(written[:length])
-        return data.decode(errors="replace") if isinstance(prefix, str) else data
-
-    def _steps(self, stream: str, inputs: Sequence[Any], targets: Sequence[Any] | None, learn: bool) -> Output:
-        """Send frames in one message and wait for the last one's output."""
-        if stream not in self._subscriptions:
-            self._subscriptions[stream] = self.subscribe(stream, self.timeout)
-        number = self._send(stream, inputs, targets, learn)
-        seq = self._wait_for(number) + len(inputs) - 1
-        for output in self._subscriptions[stream]:
-            if output.seq == seq:
-                break
-        return output
-
-    def _send(self, stream: str, inputs: Sequence[Any], targets: Sequence[Any] | None, learn: bool) -> int:
-        frames = np.zeros((len(inputs), COLUMNS), np.int64)
-        frames[:, FLAGS] = INPUT | EMIT | (LEARN if learn and self._predict == "next" else 0)
+    def _send(self, stream: str, x: Any, target: Any, learn: bool, flags: int) -> int:
+        frames = np.zeros((1, COLUMNS), np.int64)
+        frames[:, FLAGS] = INPUT | EMIT | flags
+        if x is None:
+            frames[:, FLAGS] |= FEEDBACK
+        elif learn and self.predict == "next":
+            frames[:, FLAGS] |= LEARN
         if stream in self._begin:
-            frames[0, FLAGS] |= BEGIN
-        vectors = self._fill(inputs, frames[:, TOKEN], self.takes_tokens, self._input["size"])
-        extra = np.zeros(0, np.float32)
-        if targets is not None:
+            frames[:, FLAGS] |= BEGIN
+        vectors = NO_VECTORS
+        if x is not None:
+            vectors = self._fill([x], frames[:, TOKEN], self.takes_tokens, self._input["size"])
+        extra = NOTHING
+        if target is not None:
             frames[:, FLAGS] |= SCORED
             is_token = self._readout["kind"] == "softmax"
-            extra = self._fill(targets, frames[:, TARGET], is_token, self._readout["size"]).reshape(-1)
-        self._number += 1
-        self._gate.send_multipart([stream.encode(), pack(Message(FRAMES, 0, self._number, frames, vectors, extra))])
-        self._unanswered[self._number] = len(frames)
+            extra = self._fill([target], frames[:, TARGET], is_token, self._readout["size"]).reshape(-1)
+        number = self._request(stream, frames, vectors, extra)
         self._begin.discard(stream)
+        return number
+
+    def _request(self, stream: str, frames: np.ndarray, vectors: np.ndarray, extra: np.ndarray, *options: bytes) -> int:
+        self._number += 1
+        data = pack(Message(FRAMES, 0, self._number, frames, vectors, extra))
+        try:
+            self._gate.send_multipart([stream.encode(), data, *options])
+        except zmq.Again:
+            raise DaemonGone(f'the daemon "{self.name}" takes no frames: waited {self.timeout} s') from None
+        self._unanswered.add(self._number)
         return self._number
+
+    def _perform(
+        self, stream: str | None, frames: np.ndarray, X: np.ndarray, targets: np.ndarray, drawing: Drawing, wait: bool
+    ) -> tuple[list[Value], np.ndarray, float | None]:
+        """Have the daemon do it: as few requests as its messages allow, the next sent when the last is answered."""
+        size = COLUMNS * 8 + 4 * (X.shape[1] + targets.shape[1])
+        most = max(1, (self._largest_message - ROOM) // size)
+        heard: list[Message] = []
+        for start in range(0, len(frames), most):
+            part = slice(start, start + most)
+            flags = frames[part, FLAGS]
+            vectors = X[part][flags & (INPUT | FEEDBACK) == INPUT] if X.shape[1] else NO_VECTORS
+            last = start + most >= len(frames)
+            options = drawing if last else msgspec.structs.replace(drawing, max_length=0)
+            extra = targets[part][flags & SCORED > 0].reshape(-1)
+            number = self._request(stream or "", frames[part], vectors, extra, msgspec.json.encode(options))
+            if wait:
+                self._results[number] = []
+                self._wait_for(number)
+                heard += self._results.pop(number)
+            else:
+                self._keep_up()
+        Y = np.concatenate([message.vectors for message in heard]) if heard else NO_VECTORS
+        return self._written(heard, drawing), Y, None
+
+    def _written(self, heard: list[Message], drawing: Drawing) -> list[Value]:
+        """What was drawn, without the stop symbol."""
+        if self._readout["kind"] != "softmax":
+            size = self._readout["size"]
+            return [values.copy() for message in heard for values in message.extra.reshape(-1, size)]
+        classes = [int(token) for message in heard for token in message.frames[:, TOKEN] if token >= 0]
+        return list(classes[:-1] if classes and classes[-1] == drawing.until else classes)
+
+    def _shape(self, tokens: bool) -> Shape:
+        classes = self._readout["kind"] == "softmax"
+        return Shape(self._input["size"], self._readout["size"], self.takes_tokens, classes)
 
     @staticmethod
     def _fill(values: Sequence[Any], column: np.ndarray, tokens: bool, size: int) -> np.ndarray:
@@ -291,7 +364,11 @@ class Client:
             message = unpack(self._gate.recv())
         except WireError as error:
             raise DaemonGone(f"what answers at the gate is no streamrnn daemon of this version: {error}") from error
-        self._unanswered.pop(message.number, None)
+        if message.kind == RESULT:
+            if message.number in self._results:
+                self._results[message.number].append(message)
+            return
+        self._unanswered.discard(message.number)
         if message.kind == REFUSED:
             self._accepted.pop(message.number, None)
             raise FrameRefused(text_of(message))
@@ -299,10 +376,5 @@ class Client:
             self._accepted[message.number] = int(message.frames[0, SEQ])
 
 
-def draw(probabilities: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
-    """A class drawn from probabilities (K,) sharpened by 1 / temperature; 0 takes the likeliest."""
-    if temperature <= 0:
-        return int(np.argmax(probabilities))
-    logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-300)) / temperature
-    weights = np.exp(logits - logits.max())
-    return int(rng.choice(len(weights), p=weights / weights.sum()))
+def _flags(begin: bool, end: bool) -> int:
+    return (BEGIN if begin else 0) | (END if end else 0)

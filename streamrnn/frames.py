@@ -9,6 +9,8 @@
 A frame with INPUT advances its stream; a frame with SCORED brings the target of the newest step of its stream, which
 is this frame's own when it has both. So a self-supervised frame x travels as a pair with one SEQ: a SCORED one (x is
 what the step before should have said), then an INPUT.
+
+The five ways of processing a sequence are five patterns of these flags, see `streamrnn.verbs`.
 """
 
 SEQ, STREAM, FLAGS, TOKEN, TARGET = range(5)
@@ -20,4 +22,6 @@ SCORED = 4  # a target comes with the frame: score it, learn from it
 EMIT = 8  # publish the output of this frame
 END = 16  # the sequence ends here
 NEW = 32  # the number was another stream's before: its statistics are forgotten too
+FEEDBACK = 128  # the input is the target of the frame before if it had one, else what the network said of it
+ECHO = 256  # send the output of this frame back to where it came from
 LEARN = 64  # from a client of a self-supervised network: this input is also the target of the frame before

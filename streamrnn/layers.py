@@ -154,8 +154,7 @@ class Layer:
     def _forget(self, count: int) -> None:
         """Drop the oldest frames of the tape."""
         if count:
-            for part in (*stage.cell_tape(self.stage, 0), self.stage.tokens[0]):
-                part[:-count] = part[count:].copy()
+            stage.slide(self.stage, 0, count)
             self._frames -= count
 
     def _set_optimizer(self, optimizer: Optimizer, clip_norm: float | None) -> None:

@@ -11,21 +11,25 @@ import numpy as np
 
 from streamrnn import chain, checkpoint
 from streamrnn.buffers import OPTIMIZER, Sizes
-from streamrnn.frames import BEGIN, COLUMNS, EMIT, FLAGS, INPUT, SCORED, STREAM, TARGET, TOKEN
+from streamrnn.feedback import Drawing, Last, Shape, Unrolling, Value
+from streamrnn.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FLAGS, INPUT, SCORED, STREAM, TARGET, TOKEN
 from streamrnn.inputs import as_token, as_vector
 from streamrnn.jit import link
 from streamrnn.layers import GRU, LSTM, RNN, Layer
 from streamrnn.optimizers import SGD, Adagrad, Adam, Optimizer, RMSprop
 from streamrnn.readouts import Gaussian, Linear, Readout, Softmax
 from streamrnn.schedule import Schedule, most_closed, new_schedule
+from streamrnn.verbs import Verbs
 
 CELLS = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
 READOUTS = {"Softmax": Softmax, "Linear": Linear, "Gaussian": Gaussian}
 OPTIMIZERS = {"SGD": SGD, "RMSprop": RMSprop, "Adagrad": Adagrad, "Adam": Adam}
+BLOCK = 64  # frames of a sequence that are processed together
+OWN_STREAM = "~"  # where sequences run that name no stream
 SETTINGS = ("window", "accumulate", "gradient_delay", "clip_norm", "seed", "predict", "standardize")
 
 
-class Network:
+class Network(Verbs):
     """Layers in sequence with a readout; predicts on every frame and learns by truncated BPTT.
 
     window          frames of one stream that a gradient flows back through
@@ -67,6 +71,8 @@ class Network:
         self._used = 0  # numbers given to streams
         self._fresh: set[int] = set()  # streams whose next frame begins a sequence
         self._losses: dict[int, float] = {}
+        self._last: dict[int, tuple[Last, bool]] = {}  # what can be fed back, and whether inputs are tokens
+        self._rng = np.random.default_rng(seed)
         self._allocate(1)
 
     def _check(self) -> None:
@@ -108,42 +114,44 @@ class Network:
 
     def _allocate(self, streams: int) -> None:
         """Make room for that many streams, keeping what there is."""
-        sizes = self.sizes(streams, block=2)
+        sizes = self.sizes(streams, block=BLOCK)
         kept = checkpoint.take(self.stages, self._schedule, self._used) if self._used else None
         self._stages = self.allocate(0, len(self.stages), sizes)
         self._schedule = new_schedule(sizes, self.accumulate, self.gradient_delay)
         self._capacity = streams
         if kept:
             checkpoint.put(kept, self.stages, self._schedule)
-        self._frames = np.zeros((2, COLUMNS), np.int64)
+        self._frames = np.zeros((BLOCK, COLUMNS), np.int64)
         self._x = np.zeros((1, self.input_size), np.float32)
         self._target = np.zeros((1, self.readout.size), np.float32)
-        self._loss = np.zeros(2, np.float64)
-        self._y = np.zeros((1, self.readout.output_size), np.float32)
+        self._loss = np.zeros(BLOCK, np.float64)
+        self._y = np.zeros((BLOCK, self.readout.output_size), np.float32)
 
     def sizes(self, streams: int, block: int, versions: int = 0) -> Sizes:
         """The sizes of buffers that a number of streams and of frames processed together ask for."""
         slots = streams + most_closed(self.accumulate, self.gradient_delay)
         return Sizes(streams, self.window, slots, block, self.gradient_delay + 1, versions)
 
-    def step(self, x: Any, stream: str = "") -> np.ndarray:
-        """One frame, a vector (I,) or an int token, to an output (K,).
+    def step(self, x: Any, stream: str = "", *, begin: bool = False, end: bool = False) -> np.ndarray:
+        """One frame, a vector (I,) or an int token, to an output (K,). None feeds back what the frame before said.
 
+        begin: forget the stream's state before this frame; end: its sequence ends with this frame.
         With predict="next", x is first the target of the stream's frame before: that frame is scored and learned from.
         Raises ValueError if x does not fit; nothing has changed then.
         """
-        return self._run(x, x if self.predict == "next" else None, stream)
+        return self._run(x, x if self.predict == "next" else None, stream, begin, end)
 
-    def learn(self, x: Any, target: Any, stream: str = "") -> float:
+    def learn(self, x: Any, target: Any, stream: str = "", *, begin: bool = False, end: bool = False) -> float:
         """One frame and its target; returns the loss in nats, scored before anything is learned from it.
 
+        x, begin and end are those of `step`; where the frame before had a target, None feeds that back.
         Raises ValueError if x or target does not fit, or the network predicts its next input; nothing has changed then.
         """
         if self.predict == "next":
             raise ValueError('this network has predict="next": its targets are its next inputs, call step')
         if target is None:
             raise ValueError("learn needs a target; step takes a frame without one")
-        self._run(x, target, stream)
+        self._run(x, target, stream, begin, end)
         return self.loss(stream)
 
     def reset(self, stream: str = "") -> None:
@@ -167,19 +175,21 @@ class Network:
             self._fresh.add(number)
         return number
 
-    def _run(self, x: Any, target: Any, stream: str) -> np.ndarray:
+    def _run(self, x: Any, target: Any, stream: str, begin: bool, end: bool) -> np.ndarray:
+        if x is None:
+            x = self._fed_back(stream, begin)
         token = as_token(x, self.input_size)
         vector = as_vector(x, self.input_size) if token < 0 else None
         answer = self._as_target(target) if target is not None else None
         number = self._stream(stream)
-        begin = number in self._fresh
+        begin = begin or number in self._fresh
         frames = self._frames
-        frames[:, STREAM] = number
-        frames[1, FLAGS] = INPUT | EMIT | (BEGIN if begin else 0)
+        frames[:2, STREAM] = number
+        frames[1, FLAGS] = INPUT | EMIT | (BEGIN if begin else 0) | (END if end else 0)
         frames[1, TOKEN] = token
         first = 1
         if answer is not None:
-            frames[:, TARGET] = answer if isinstance(answer, int) else -1
+            frames[:2, TARGET] = answer if isinstance(answer, int) else -1
             if self.predict == "target":
                 frames[1, FLAGS] |= SCORED
             elif not begin:
@@ -189,13 +199,67 @@ class Network:
             self._x[0] = vector
         if isinstance(answer, np.ndarray):
             self._target[0] = answer
-        X = self._x if vector is not None else self._x[:0]
-        targets = self._target if isinstance(answer, np.ndarray) else self._target[:0]
-        chain.run(self._stages, self._schedule, frames[first:], X, targets, self._loss, self._y)
-        self._fresh.discard(number)
+        X = self._x[:1] if vector is not None else self._x[:0]
+        targets = self._target[:1] if isinstance(answer, np.ndarray) else self._target[:0]
+        chain.run(self._stages, self._schedule, frames[first:2], X, targets, self._loss, self._y)
         if answer is not None and (self.predict == "target" or not begin):
             self._losses[number] = float(self._loss[0])
-        return self._y[0].copy()
+        y = self._y[0].copy()
+        self._remember(number, Last(answer if self.predict == "target" else None, y.copy()), token >= 0, end)
+        return y
+
+    def _remember(self, number: int, last: Last, tokens: bool, end: bool) -> None:
+        if end:
+            self._last.pop(number, None)
+            self._fresh.add(number)
+        else:
+            self._last[number] = last, tokens
+            self._fresh.discard(number)
+
+    def _fed_back(self, stream: str, begin: bool) -> int | np.ndarray:
+        number = self.names.get(stream, -1)
+        if begin or number in self._fresh or number not in self._last:
+            raise ValueError("there is nothing to feed back: the frame before is unknown, or of another sequence")
+        last, tokens = self._last[number]
+        shape = self._shape(tokens)
+        shape.check()
+        assert last.y is not None
+        return shape.feed(shape.read(last.y, Drawing(), self._rng) if last.value is None else last.value)
+
+    def _shape(self, tokens: bool) -> Shape:
+        return Shape(self.input_size, self.readout.size, tokens, isinstance(self.readout, Softmax))
+
+    def _perform(
+        self, stream: str | None, frames: np.ndarray, X: np.ndarray, targets: np.ndarray, drawing: Drawing, wait: bool
+    ) -> tuple[list[Value], np.ndarray, float | None]:
+        tokens = X.shape[1] == 0
+        sequence = Unrolling(self._shape(tokens), frames, X, targets, drawing, Last())
+        number = self._stream(OWN_STREAM if stream is None else stream)
+        heard: list[np.ndarray] = []
+        losses: list[float] = []
+        while part := sequence.due(BLOCK):
+            Y, scored = self._pass(number, *part)
+            losses += scored
+            echoed = Y[part[0][:, FLAGS] & ECHO > 0]
+            heard += list(echoed)
+            for y in echoed:
+                sequence.hear(y)
+        self._remember(number, sequence.last, tokens, bool(frames[-1, FLAGS] & END))
+        if losses:
+            self._losses[number] = losses[-1]
+        return sequence.written, np.array(heard), float(np.mean(losses)) if losses else None
+
+    def _pass(
+        self, number: int, frames: np.ndarray, X: np.ndarray, targets: np.ndarray
+    ) -> tuple[np.ndarray, list[float]]:
+        """Take frames of one stream, each with an input, through the network: outputs (n, K) and losses."""
+        count, scored = len(frames), frames[:, FLAGS] & SCORED > 0
+        self._frames[:count] = frames
+        self._frames[:count, STREAM] = number
+        targets = targets[scored] if targets.shape[1] else self._target[:0]
+        x = np.array(X) if X.shape[1] else self._x[:0]  # standardisation changes it in place
+        chain.run(self._stages, self._schedule, self._frames[:count], x, targets, self._loss, self._y)
+        return self._y[:count].copy(), self._loss[:count][scored].tolist()
 
     def _as_target(self, target: Any) -> int | np.ndarray:
         if isinstance(self.readout, Softmax):

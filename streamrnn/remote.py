@@ -108,8 +108,10 @@ def send(
 @app.command()
 def generate(
     prefix: Annotated[str, typer.Argument(help="The text to go on from.")],
-    length: Annotated[int, typer.Option(min=1, metavar="N", help="Bytes to write.")] = 200,
+    length: Annotated[int, typer.Option(min=1, metavar="N", help="Bytes to write at most.")] = 200,
+    until: Annotated[str | None, typer.Option(metavar="BYTE", help="Stop before this byte.")] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest byte each time.")] = 0.7,
+    top_k: Annotated[int, typer.Option(min=0, metavar="K", help="Draw among the K likeliest; 0 among all.")] = 0,
     seed: Annotated[int | None, typer.Option(help="Makes the draws the same again.")] = None,
     control: Control = CONTROL,
     timeout: Timeout = 5.0,
@@ -117,7 +119,9 @@ def generate(
 ) -> None:
     """Have the daemon write on from a prefix; nothing is learned from it."""
     with daemon(control, timeout) as client:
-        written = client.generate(prefix, length, temperature, seed)
+        written = client.generate(
+            prefix, until=until, max_length=length, temperature=temperature, top_k=top_k, seed=seed
+        )
     if json:
         print_json({"prefix": prefix, "text": written})
     else:

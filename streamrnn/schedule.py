@@ -4,17 +4,18 @@ Each stream has an open **window**, the tape of its last frames. A window **clos
     - right after the target of its last frame, when it is full,
     - just before a frame of its stream that finds it full, or that begins a new sequence,
     - right after a frame that ends the sequence.
-A window without a target is dropped. The others are numbered as they close, `accumulate` of them make a **group**, and
-when group g is complete the update of group g - gradient_delay is due: at that boundary, before any later frame. A
-window's way back uses the parameters in force when it closed. Every worker keeps this schedule for itself from the
-frames that pass; that is why they agree without asking each other.
+A full window without a target **slides** instead: its older half is dropped, so that a target that comes late reaches
+back over what is left. A window that ends without a target is dropped. The others are numbered as they close,
+`accumulate` of them make a **group**, and when group g is complete the update of group g - gradient_delay is due: at
+that boundary, before any later frame. A window's way back uses the parameters in force when it closed. Every worker
+keeps this schedule for itself from the frames that pass; that is why they agree without asking each other.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from streamrnn.buffers import PLAN_BEGIN, PLAN_COLUMNS, PLAN_ROW, PLAN_SLOT, PLAN_STREAM, PLAN_TOKEN, Sizes
+from streamrnn.buffers import PLAN_BEGIN, PLAN_COLUMNS, PLAN_ROW, PLAN_SLIDE, PLAN_SLOT, PLAN_STREAM, PLAN_TOKEN, Sizes
 from streamrnn.frames import BEGIN, END, FLAGS, INPUT, NEW, SCORED, STREAM, TOKEN
 from streamrnn.jit import kernel
 
@@ -98,8 +99,11 @@ def scan(t, frames, start):
     for k in range(start, frames.shape[0]):
         flags, stream = frames[k, FLAGS], frames[k, STREAM]
         window = t.streams[stream]
-        full = window[FRAMES] == t.config[WINDOW]
-        if ((flags & INPUT and full) or flags & BEGIN) and close(t, stream):
+        full, slide = window[FRAMES] == t.config[WINDOW], 0
+        if flags & INPUT and full and window[TARGETS] == 0 and not flags & BEGIN:
+            slide = (t.config[WINDOW] + 1) // 2
+            window[FRAMES] -= slide
+        elif ((flags & INPUT and full) or flags & BEGIN) and close(t, stream):
             return k, inputs
         if flags & INPUT:
             if window[SLOT] < 0:
@@ -107,7 +111,7 @@ def scan(t, frames, start):
                 window[SLOT] = t.free[t.counters[FREE]]
             row = t.plan[inputs]
             row[PLAN_STREAM], row[PLAN_SLOT], row[PLAN_ROW] = stream, window[SLOT], window[FRAMES]
-            row[PLAN_TOKEN], row[PLAN_BEGIN] = frames[k, TOKEN], flags & (BEGIN | NEW)
+            row[PLAN_TOKEN], row[PLAN_BEGIN], row[PLAN_SLIDE] = frames[k, TOKEN], flags & (BEGIN | NEW), slide
             window[FRAMES] += 1
             inputs += 1
         t.where[k - start] = -1

@@ -18,6 +18,7 @@ from streamrnn.buffers import (
     OWN_OUTPUT,
     PLAN_BEGIN,
     PLAN_ROW,
+    PLAN_SLIDE,
     PLAN_SLOT,
     PLAN_STREAM,
     PLAN_TOKEN,
@@ -51,6 +52,17 @@ def cell_tape(s, slot):
     row = s.tape[slot]
     a, b = W * I, W * I + (W + 1) * H
     return row[:a].reshape(W, I), row[a:b].reshape(W + 1, H), row[b:].reshape(W, (row.shape[0] - b) // W)
+
+
+@kernel
+def slide(s, slot, count):
+    """Drop the oldest `count` frames of a layer's tape. (A readout need not: frames without a target weigh nothing.)"""
+    for part in cell_tape(s, slot):
+        for t in range(count, part.shape[0]):
+            part[t - count] = part[t]
+    tokens = s.tokens[slot]
+    for t in range(count, tokens.shape[0]):
+        tokens[t - count] = tokens[t]
 
 
 @kernel
@@ -101,6 +113,8 @@ def cell_forward(s, plan, X):
     add_product(X, W_xh, Z[: X.shape[0]])
     for r in range(frames):
         slot, row = plan[r, PLAN_SLOT], plan[r, PLAN_ROW]
+        if plan[r, PLAN_SLIDE] > 0:
+            slide(s, slot, plan[r, PLAN_SLIDE])
         tape_X, tape_H, tape_A = cell_tape(s, slot)
         state = s.state[plan[r, PLAN_STREAM]]
         if plan[r, PLAN_BEGIN]:

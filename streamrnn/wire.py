@@ -29,6 +29,8 @@ CREDIT = 6  # `number` frames have gone through, all told
 ACCEPTED = 7  # a client's request `number`; frames[0]: the SEQ of its first frame
 REFUSED = 8  # a client's request `number`, and why, a text
 CLOSE = 9  # a client is done with a stream
+RESULT = 10  # outputs of frames with ECHO of a client's request `number`; TOKEN, extra: the class, the values drawn
+ALIVE = 11  # to a client that has a stream of its own: only to see whether it is still there
 
 if sys.byteorder != "little":
     raise ImportError("streamrnn's wire format needs a little-endian machine")

@@ -313,7 +313,10 @@ class NaiveNetwork:
         return self.streams.setdefault(name, Stream(self.cells))
 
     def forward(self, s, x):
-        if s.begins or len(s.window) == self.window:
+        full = len(s.window) == self.window
+        if full and not s.begins and all(frame.draw is None for frame in s.window):
+            del s.window[: (self.window + 1) // 2]  # no target yet: the older half is forgotten
+        elif s.begins or full:
             self.close(s)
         if s.begins:
             s.begin(self.cells)

@@ -12,6 +12,7 @@ from streamrnn import chain
 from streamrnn.buffers import (
     PLAN_BEGIN,
     PLAN_ROW,
+    PLAN_SLIDE,
     PLAN_SLOT,
     PLAN_STREAM,
     PLAN_TOKEN,
@@ -58,14 +59,18 @@ class Model:
 
     def take(self, k, stream, flags):
         """Frame k."""
-        if flags & BEGIN or (flags & INPUT and self.is_full(stream)):
+        slide = 0
+        if flags & INPUT and self.is_full(stream) and not self.open[stream][2] and not flags & BEGIN:
+            slide = -(-self.window // 2)
+            self.open[stream][1] -= slide
+        elif flags & BEGIN or (flags & INPUT and self.is_full(stream)):
             self.close(stream, k)
         if flags & INPUT:
             if stream not in self.open:
                 self.open[stream] = [next(self.numbers), 0, 0]
             number, row, _ = self.open[stream]
             self.open[stream][1] += 1
-            self.trace.append(("step", k, stream, number, row, flags & (BEGIN | NEW)))
+            self.trace.append(("step", k, stream, number, row, flags & (BEGIN | NEW), slide))
         if flags & SCORED:
             number, frames, _ = self.open.get(stream, (None, None, None))
             if frames:
@@ -104,11 +109,12 @@ class Driven:
         for k, frame in enumerate(frames):
             if frame[FLAGS] & INPUT:
                 row = next(planned)
-                if row[PLAN_ROW] == 0:
+                if row[PLAN_ROW] == 0 and not row[PLAN_SLIDE]:
                     self.number_of[row[PLAN_SLOT]] = next(self.numbers)
                 window = self.number_of[row[PLAN_SLOT]]
                 assert row[PLAN_TOKEN] == frame[TOKEN]
-                self.trace.append(("step", first + k, row[PLAN_STREAM], window, row[PLAN_ROW], row[PLAN_BEGIN]))
+                step = row[PLAN_STREAM], window, row[PLAN_ROW], row[PLAN_BEGIN], row[PLAN_SLIDE]
+                self.trace.append(("step", first + k, *step))
             slot, row = self.t.where[k].tolist()
             if frame[FLAGS] & SCORED:
                 self.trace.append(("target", first + k, self.number_of.get(slot), row if slot >= 0 else None))
@@ -186,7 +192,7 @@ BARE = [(0, INPUT)] * WINDOW
         ([*BARE, (0, SCORED)], 1),  # the last frame's target came late
         ([*FULL[:-1], (0, INPUT), (0, INPUT)], 1),  # before a frame that finds it full
         ([*FULL[:-1], (0, INPUT), (1, INPUT)], 0),  # another stream's
-        ([*BARE, (0, INPUT)], 0),  # dropped
+        ([*BARE, (0, INPUT)], 0),  # slides
         ([*FULL[:1], (0, INPUT)], 0),
         ([*FULL[:1], (0, INPUT | BEGIN)], 1),  # before a frame that begins
         ([*BARE[:1], (0, INPUT | BEGIN)], 0),

@@ -10,7 +10,7 @@ import numpy as np
 
 from streamrnn import chain
 from streamrnn.buffers import INPUTS, OUTPUTS
-from streamrnn.frames import COLUMNS, EMIT, FLAGS, INPUT, SCORED, TOKEN
+from streamrnn.frames import COLUMNS, ECHO, EMIT, FLAGS, INPUT, SCORED, TOKEN
 from streamrnn.jit import kernel
 from streamrnn.schedule import CLOSED, LEARNED
 from streamrnn.schedule import FRAMES as WINDOW_FRAMES
@@ -33,7 +33,7 @@ from streamrnn.wire import (
 from streamrnn.workers.native import DONT_WAIT, POLL_IN, zmq_poll, zmq_recv, zmq_send
 
 # positions in Links.sockets
-FRAMES_IN, GRADIENTS_IN, CONTROL, FRAMES_OUT, GRADIENTS_OUT = range(5)
+FRAMES_IN, GRADIENTS_IN, CONTROL, FRAMES_OUT, GRADIENTS_OUT, ECHOES_OUT = range(6)
 # positions in Links.state
 EPOCH, START, USED_INPUTS, USED_TARGETS, HAS_FRAMES, HAS_BARRIER, DONE_FRAMES, BAD, TARGET_WIDTH = range(9)
 # why `serve` returns
@@ -46,7 +46,7 @@ MESSAGES = 256  # before Python has a look
 class Links(NamedTuple):
     """A worker's sockets and the messages in hand."""
 
-    sockets: np.ndarray  # (5,) uint64: libzmq handles, 0 for none
+    sockets: np.ndarray  # (6,) uint64: libzmq handles, 0 for none
     polls: np.ndarray  # (3, 2) int64: zmq_pollitem_t of the sockets that are read, in that order
     state: np.ndarray  # (9,) int64
     incoming: np.ndarray  # int64: the message whose frames are being worked through
@@ -163,11 +163,12 @@ def work(stages, t, links):
     X = X[state[USED_INPUTS] :]
     end, inputs = chain.advance(stages, t, frames, start, X)
     segment = frames[start:end]
-    scored, emitted = 0, 0
+    scored, emitted, echoed = 0, 0, 0
     for k in range(segment.shape[0]):
         flags = segment[k, FLAGS]
         scored += 1 if flags & SCORED else 0
         emitted += 1 if flags & INPUT and flags & EMIT else 0
+        echoed += 1 if flags & INPUT and flags & ECHO else 0
     width = state[TARGET_WIDTH]
     targets = targets[state[USED_TARGETS] * width : (state[USED_TARGETS] + scored) * width]
     last, message = stages[len(stages) - 1], links.outgoing
@@ -176,7 +177,7 @@ def work(stages, t, links):
         chain.score(last, t, segment, targets.reshape(scored if width else 0, width), links.losses)
         start_message(message, OUTPUT, state[EPOCH], 0, end - start, emitted, outputs, end - start)
         rows, vectors, extra = parts(message)
-        give_outputs(segment, last.output, vectors)
+        give_outputs(segment, last.output, EMIT, vectors)
         for k in range(end - start):
             extra[k] = links.losses[k]
     else:
@@ -187,6 +188,8 @@ def work(stages, t, links):
     rows[:] = segment
     rows[:, TOKEN] = -1  # from here on the inputs are vectors
     send(links, FRAMES_OUT, message)
+    if echoed and chain.ends_in_readout(stages):
+        echo(links, segment, last.output, echoed)
     state[START] = end
     state[USED_INPUTS] += inputs
     state[USED_TARGETS] += scored
@@ -195,12 +198,27 @@ def work(stages, t, links):
 
 
 @kernel
-def give_outputs(segment, output, vectors):
-    """Copy the outputs of the frames that are to be published."""
+def echo(links, segment, output, echoed):
+    """Send the outputs that were asked for back to the gate."""
+    message = links.outgoing
+    start_message(message, OUTPUT, links.state[EPOCH], 0, echoed, echoed, output.shape[1], 0)
+    rows, vectors, _ = parts(message)
+    give_outputs(segment, output, ECHO, vectors)
+    row = 0
+    for k in range(segment.shape[0]):
+        if segment[k, FLAGS] & INPUT and segment[k, FLAGS] & ECHO:
+            rows[row] = segment[k]
+            row += 1
+    send(links, ECHOES_OUT, message)
+
+
+@kernel
+def give_outputs(segment, output, flag, vectors):
+    """Copy the outputs of the frames that have the flag."""
     row, given = 0, 0
     for k in range(segment.shape[0]):
         if segment[k, FLAGS] & INPUT:
-            if segment[k, FLAGS] & EMIT:
+            if segment[k, FLAGS] & flag:
                 vectors[given] = output[row]
                 given += 1
             row += 1

@@ -56,7 +56,7 @@ def plan(
         "in_flight": config.pipeline.in_flight,
         "max_streams": config.pipeline.max_streams,
         "streams": manifest.streams,
-        "credit": f"ipc://{folder}/credit",
+        "to_gate": f"ipc://{folder}/to-gate",
     }
     frames = [f"ipc://{folder}/frames-{k}" for k in range(len(placement) + 1)]
     gradients = [None, *(f"ipc://{folder}/gradients-{k}" for k in range(1, len(placement))), None]

@@ -85,7 +85,7 @@ class Publisher:
         self.subscribed: dict[bytes, int] = {}
         self.outputs = member.public_socket(zmq.XPUB, self.order["outputs"], {zmq.XPUB_VERBOSER: 1})
         self.source = member.socket(zmq.PULL, bind=self.order["frames_in"])
-        self.credit = member.socket(zmq.PUSH, connect=self.order["credit"])
+        self.credit = member.socket(zmq.PUSH, connect=self.order["to_gate"])
 
     def run(self) -> None:
         """Until told to stop."""

@@ -54,6 +54,7 @@ def connect(member: Member, order: dict[str, Any]) -> list[zmq.Socket | None]:
         member.control,
         member.socket(zmq.PUSH, connect=order["frames_out"]),
         member.socket(zmq.PUSH, connect=order["gradients_out"]) if order["gradients_out"] else None,
+        member.socket(zmq.PUSH, connect=order["to_gate"]),
     ]
 
 

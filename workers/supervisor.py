@@ -20,6 +20,7 @@ from streamrnn.checkpoint import Manifest
 from streamrnn.config import Config
 from streamrnn.jit import CACHE_FOLDER
 from streamrnn.network import Network
+from streamrnn.workers.gate import LARGEST_MESSAGE
 from streamrnn.workers.member import Failure, bind
 from streamrnn.workers.plan import GATE, PUBLISHER, Worker, plan
 
@@ -45,7 +46,7 @@ def compile_kernels(lengths: set[int], tell: Callable[[str], Any]) -> None:
 
     for length in missing:
         net = Network([RNN(1, 1) for _ in range(length)], Linear(1), SGD(1.0))
-        links = stages.make_links(net, 0, length, {"block": 1, "epoch": 0, "token_targets": False}, [0] * 5)
+        links = stages.make_links(net, 0, length, {"block": 1, "epoch": 0, "token_targets": False}, [0] * 6)
         loop.serve.compile((typeof(net._stages[:length]), typeof(net._schedule), typeof(links)))
         CACHE_FOLDER.mkdir(parents=True, exist_ok=True)
         (CACHE_FOLDER / f"{length}.compiled").touch()
@@ -171,7 +172,7 @@ class Supervisor:
                 "input": msgspec.to_builtins(self.config.input),
                 "readout": msgspec.to_builtins(self.config.readout),
                 "predict": self.config.predict,
-                "most_frames": self.config.pipeline.block // 2,
+                "largest_message": LARGEST_MESSAGE,
             }
         if ask == "status":
             return self.status()
