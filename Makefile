@@ -1,10 +1,10 @@
-# The two commands a newcomer needs: `make run` and `make test`.
+# The commands a newcomer needs: `make run`, `make test`, `make modes`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= configs/text.toml
 
-.PHONY: run test coverage lint clean install
+.PHONY: run test modes coverage lint clean install
 
 install: $(VENV)/installed
 
@@ -25,6 +25,15 @@ test: install
 UNITS := $(addprefix tests/test_,$(addsuffix .py,activations cells linear network optimizers schedule standardize))
 KERNELS := streamrnn/cells/*,streamrnn/activations.py,streamrnn/linear.py,streamrnn/optimizers.py,streamrnn/readouts.py
 KERNELS := $(KERNELS),streamrnn/schedule.py,streamrnn/stage.py,streamrnn/standardize.py
+
+# The five ways of processing a sequence, each on a real task: make modes DATA=FOLDER (see README)
+modes: $(VENV)/installed-modes
+	@$(BIN)/python -m benchmarks.modes $(DATA) $(ARGS)
+
+$(VENV)/installed-modes: $(VENV)/installed benchmarks/requirements.lock
+	@echo "installing what the benchmarks need ..."
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -r benchmarks/requirements.lock
+	@touch $@
 
 coverage: install
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest -n 0 $(UNITS)

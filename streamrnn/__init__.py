@@ -6,6 +6,7 @@ from streamrnn.layers import GRU, LSTM, RNN
 from streamrnn.network import Network, load
 from streamrnn.optimizers import SGD, Adagrad, Adam, RMSprop
 from streamrnn.readouts import Gaussian, Linear, Softmax
+from streamrnn.vocabulary import Vocabulary
 
 __all__ = [
     "GRU",
@@ -24,5 +25,6 @@ __all__ = [
     "Output",
     "RMSprop",
     "Softmax",
+    "Vocabulary",
     "load",
 ]

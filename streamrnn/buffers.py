@@ -80,7 +80,7 @@ def allocate(
     )
     return Stage(
         config=config,
-        hyper=np.zeros(5),
+        hyper=np.zeros(6),
         counters=np.zeros(2, np.int64),
         params=params,
         grads=buffer(sizes.groups, count),

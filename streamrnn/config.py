@@ -67,24 +67,25 @@ class Readout(Section, frozen=True):
     size: Size  # classes, or width of the target; 0 = as many as this machine has sensors
 
 
-class SGD(Tagged, frozen=True):
+class Optimizing(Tagged, frozen=True):
     learning_rate: Positive
+    decay_steps: Annotated[int, Meta(ge=0, le=2**40)] = 0  # updates after which the rate has halved; 0 = it stays
+
+
+class SGD(Optimizing, frozen=True):
     momentum: Fraction = 0.0
 
 
-class RMSprop(Tagged, frozen=True):
-    learning_rate: Positive
+class RMSprop(Optimizing, frozen=True):
     decay: Fraction = 0.99
     epsilon: Epsilon = 1e-8
 
 
-class Adagrad(Tagged, frozen=True):
-    learning_rate: Positive
+class Adagrad(Optimizing, frozen=True):
     epsilon: Epsilon = 1e-10
 
 
-class Adam(Tagged, frozen=True):
-    learning_rate: Positive
+class Adam(Optimizing, frozen=True):
     beta1: Fraction = 0.9
     beta2: Fraction = 0.999
     epsilon: Epsilon = 1e-8

@@ -120,13 +120,13 @@ class Unrolling:
         self.frames, self.X, self.targets = frames, X, targets
         self.last = last
         self.written: list[Value] = []  # behind the given frames, without the stop symbol
-        self._rng = np.random.default_rng(drawing.seed)
         self._left = drawing.max_length
         self._at = self._unheard = 0
         self._waits = False  # for an output to feed back
         self._open: deque[int] = deque()  # frames whose input is an output
         if self._left or (frames[:, FLAGS] & FEEDBACK).any():
             shape.check()
+            self._rng = np.random.default_rng(drawing.seed)
             self._feed_targets()
 
     def _feed_targets(self) -> None:

@@ -27,8 +27,8 @@ PACKAGE = Path(__file__).parent
 WORKERS = PACKAGE.parent / "workers"  # in the source tree; installed, the workers lie inside the package
 # sources that no kernel is made of: a change in them leaves the machine code as it is
 APART = {"__main__", "checkpoint", "cli", "client", "config", "feedback", "inputs", "network", "remote", "sources"}
-APART |= {"gate", "intake", "lines", "member", "nursery", "plan", "publisher", "stages", "supervisor"}
-APART |= {"verbs", "view"}
+APART |= {"gate", "lines", "member", "nursery", "plan", "publisher", "stages", "supervisor"}
+APART |= {"verbs", "view", "vocabulary"}
 
 
 def cache_folder() -> Path:

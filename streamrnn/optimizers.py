@@ -3,8 +3,8 @@
 Formulas and defaults are PyTorch's. A step whose gradient is not finite is left out and counted.
 """
 
-from dataclasses import dataclass
-from math import isfinite, sqrt
+from dataclasses import dataclass, field
+from math import inf, isfinite, sqrt
 from typing import Any
 
 from numba import float32, float64
@@ -14,14 +14,19 @@ from streamrnn.instructions import dot
 from streamrnn.jit import kernel
 
 SGD_KIND, RMSPROP_KIND, ADAGRAD_KIND, ADAM_KIND = range(4)
-RATE, FIRST, SECOND, EPSILON, CLIP = range(5)  # columns of a stage's `hyper`
+RATE, FIRST, SECOND, EPSILON, CLIP, DECAY_STEPS = range(6)  # columns of a stage's `hyper`
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """The settings of an optimiser; `update` applies them to a layer that belongs to no network."""
+    """The settings of an optimiser; `update` applies them to a layer that belongs to no network.
+
+    After `decay_steps` updates the learning rate has halved, after twice as many it is a third, and so on (inverse time
+    decay, Robbins and Monro 1951); 0 keeps it as it is.
+    """
 
     learning_rate: float
+    decay_steps: int = field(default=0, kw_only=True)
 
     kind = SGD_KIND
     moments = 1  # float32 per parameter
@@ -29,13 +34,15 @@ class Optimizer:
     def __post_init__(self) -> None:
         if not (isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"learning_rate must be a positive number, not {self.learning_rate!r}")
+        if self.decay_steps < 0:
+            raise ValueError(f"decay_steps must not be negative, and is {self.decay_steps!r}")
         first, second, epsilon = self._constants()
         if not (0 <= first < 1 and 0 <= second < 1 and 0 <= epsilon < 1):
             raise ValueError(f"{self}: momentum, decay, beta and epsilon lie in [0, 1)")
 
     def hyper(self, clip_norm: float | None) -> list[float]:
-        """RATE, FIRST, SECOND, EPSILON, CLIP; no clipping is written as infinity."""
-        return [self.learning_rate, *self._constants(), clip_norm or float("inf")]
+        """RATE, FIRST, SECOND, EPSILON, CLIP, DECAY_STEPS; no clipping and no decay are written as infinity."""
+        return [self.learning_rate, *self._constants(), clip_norm or inf, self.decay_steps or inf]
 
     def _constants(self) -> tuple[float, float, float]:
         raise NotImplementedError
@@ -156,8 +163,9 @@ def update(s, group, windows):
         s.counters[SKIPPED] += 1
         return
     scale = float32(min(1.0, hyper[CLIP] / norm) / windows if norm > 0 else 1.0 / windows)
+    rate = hyper[RATE] / (1.0 + s.counters[UPDATES] / hyper[DECAY_STEPS])
     s.counters[UPDATES] += 1
-    rate, first, second, epsilon = hyper[RATE], float32(hyper[FIRST]), float32(hyper[SECOND]), float32(hyper[EPSILON])
+    first, second, epsilon = float32(hyper[FIRST]), float32(hyper[SECOND]), float32(hyper[EPSILON])
     # in float64: close to 1, float32(beta) is too coarse to be taken from 1
     fresh1, fresh2 = float32(1.0 - hyper[FIRST]), float32(1.0 - hyper[SECOND])
     if kind == SGD_KIND:

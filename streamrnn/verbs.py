@@ -209,7 +209,7 @@ class Verbs:
 def as_tokens(values: Many, size: int) -> np.ndarray:
     """Ints below `size` as an array (n,). Raises ValueError if they are something else."""
     try:
-        tokens = np.array(list(values))
+        tokens = np.frombuffer(values, np.uint8) if isinstance(values, bytes) else np.array(list(values))
     except ValueError:
         tokens = np.array([0.5])
     if tokens.dtype.kind not in "iu" and len(tokens):

@@ -212,8 +212,8 @@ def copy_of(module):
 class Optimizer:
     """`apply` clips by the norm of all the module's gradients together. A gradient that is not finite is skipped."""
 
-    def __init__(self, learning_rate, **constants):
-        self.learning_rate = learning_rate
+    def __init__(self, learning_rate, decay_steps=np.inf, **constants):
+        self.learning_rate, self.decay_steps = learning_rate, decay_steps
         self.constants = constants
 
     def apply(self, module, grads, clip_norm=None):
@@ -221,8 +221,10 @@ class Optimizer:
         if not np.isfinite(norm):
             return
         scale = min(1, clip_norm / norm) if clip_norm and norm else 1
+        updates = module.memory["all"]["updates"] = module.memory["all"].get("updates", -1) + 1
+        rate = self.learning_rate / (1 + updates / self.decay_steps)
         for name, p in module.params.items():
-            p -= self.learning_rate * self.direction(scale * grads[name], module.memory[name], **self.constants)
+            p -= rate * self.direction(scale * grads[name], module.memory[name], **self.constants)
 
 
 class SGD(Optimizer):

@@ -13,12 +13,14 @@ optimizers = pytest.mark.parametrize(
     [
         (sr.SGD, {"learning_rate": 0.1}),
         (sr.SGD, {"learning_rate": 0.02, "momentum": 0.9}),
+        (sr.SGD, {"learning_rate": 0.1, "decay_steps": 20}),
         (sr.RMSprop, {"learning_rate": 0.01}),
         (sr.RMSprop, {"learning_rate": 0.01, "decay": 0.8, "epsilon": 0.1}),
         (sr.Adagrad, {"learning_rate": 0.1}),
         (sr.Adagrad, {"learning_rate": 0.1, "epsilon": 0.5}),
         (sr.Adam, {"learning_rate": 0.01}),
         (sr.Adam, {"learning_rate": 0.01, "beta1": 0.5, "beta2": 0.8, "epsilon": 0.1}),
+        (sr.Adam, {"learning_rate": 0.01, "decay_steps": 50}),
     ],
 )
 
@@ -107,8 +109,9 @@ def test_a_gradient_that_is_not_finite_is_skipped(kind, settings, bad, clip_norm
         (sr.RMSprop, {"learning_rate": 0.1, "decay": -0.1}),
         (sr.Adagrad, {"learning_rate": 0.1, "epsilon": float("nan")}),
         (sr.Adam, {"learning_rate": 0.1, "beta2": 1.0}),
+        (sr.Adam, {"learning_rate": 0.1, "decay_steps": -1}),
     ],
 )
 def test_settings_that_could_only_diverge_are_refused(kind, settings):
-    with pytest.raises(ValueError, match=r"must be a positive number|lie in"):
+    with pytest.raises(ValueError, match=r"must be a positive number|lie in|must not be negative"):
         kind(**settings)

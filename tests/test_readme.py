@@ -10,7 +10,7 @@ from daemon import TIMEOUT, Daemon
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-LIBRARY, CLIENT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+LIBRARY, SEQUENCES, CLIENT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def run(code: str) -> str:
@@ -25,6 +25,10 @@ def test_the_library_example_learns_and_comes_back(tmp_path):
     assert loss < 0.2
     assert total == pytest.approx(1, abs=1e-5)
     assert again == loss
+
+
+def test_the_network_of_the_sequence_example_counts_in_french():
+    assert run(SEQUENCES) == "quarante-deux\n"
 
 
 def test_the_client_example_works_with_the_text_daemon():

@@ -17,7 +17,7 @@ from streamrnn.config import Source
 from streamrnn.feedback import Drawing
 from streamrnn.sources import open_source
 from streamrnn.wire import ALIVE, BARRIER, CREDIT, OUTPUT, PREVIEW, Message, WireError, pack, unpack
-from streamrnn.workers.intake import Intake, Refused
+from streamrnn.workers.intake import Intake, Refused, warm_up
 from streamrnn.workers.lines import Lines, frame_with
 from streamrnn.workers.member import Member
 
@@ -32,6 +32,7 @@ class Gate:
     """The gate's process: its sockets, the credit it has, the daemon's own source, and its orders."""
 
     def __init__(self, member: Member) -> None:
+        warm_up()
         self.member = member
         self.order = member.first_order()
         self.intake = Intake(self.order)

@@ -26,6 +26,7 @@ from streamrnn.frames import (
     TARGET,
     TOKEN,
 )
+from streamrnn.jit import kernel
 from streamrnn.wire import FRAMES, NAME, NO_VECTORS, Message, as_text, pack
 
 LONGEST_NAME = 255  # bytes
@@ -38,6 +39,85 @@ def check_name(name: str) -> None:
         raise Refused(f"a stream's name has 1 to {LONGEST_NAME} bytes and no zero byte")
     if name.startswith(OWN):
         raise Refused(f"streams whose names begin with {OWN} are the daemon's")
+
+
+FAULTS = (
+    "",
+    "a message brings at least one frame",
+    "a frame has an unknown flag",
+    "a frame needs an input or a target; BEGIN, FEEDBACK and ECHO need an input",
+    "a target came for no frame: its frame has one already, or there is none",
+    'this daemon predicts the next input (predict = "next"): send no targets',
+    "what is fed back is not learned from: leave LEARN out",
+    "the input token is outside [0, {classes})",
+    "the target token is outside [0, {target_classes})",
+)
+KNOWN = BEGIN | INPUT | SCORED | EMIT | END | LEARN | FEEDBACK | ECHO
+
+
+@kernel
+def look_at(frames, waiting, predict_next, classes, target_classes):
+    """The number of the first fault of a client's frames, 0 for none; how many bring an input, how many a target.
+
+    `waiting`: the stream's newest frame may still get its target; `classes` are 0 where numbers are vectors.
+    """
+    given, scored = 0, 0
+    for k in range(frames.shape[0]):
+        flags, token, target = frames[k, FLAGS], frames[k, TOKEN], frames[k, TARGET]
+        if flags & ~KNOWN:
+            return 2, 0, 0
+        if not flags & (INPUT | SCORED) or (flags & (BEGIN | FEEDBACK | ECHO) and not flags & INPUT):
+            return 3, 0, 0
+        if not (flags & INPUT or waiting):
+            return 4, 0, 0
+        if flags & SCORED and predict_next:
+            return 5, 0, 0
+        if flags & FEEDBACK and flags & LEARN and predict_next:
+            return 6, 0, 0
+        if flags & INPUT and not flags & FEEDBACK:
+            given += 1
+            if classes and not 0 <= token < classes:
+                return 7, 0, 0
+        if flags & SCORED:
+            scored += 1
+            if target_classes and not 0 <= target < target_classes:
+                return 8, 0, 0
+        waiting = not flags & (SCORED | END)
+    return 0 if frames.shape[0] else 1, given, scored
+
+
+@kernel
+def lay_out(frames, rows, seq, stream, begun, stale, predict_next):
+    """Write frames of one stream as rows (two for one whose input is a target too), the first with number `seq`.
+
+    `begun`: a sequence is under way; `stale`: the number was another stream's before. Returns how many rows, whether a
+    sequence is under way, whether the last frame may still get its target, and `stale` anew.
+    """
+    count, waiting = 0, False
+    for k in range(frames.shape[0]):
+        flags = frames[k, FLAGS]
+        begins = flags & INPUT and (flags & BEGIN or not begun)
+        if flags & INPUT and flags & LEARN and predict_next and not begins:
+            row = rows[count]
+            row[SEQ], row[STREAM], row[FLAGS], row[TOKEN], row[TARGET] = seq + k, stream, SCORED, -1, frames[k, TOKEN]
+            count += 1
+        row = rows[count]
+        row[SEQ], row[STREAM], row[FLAGS], row[TOKEN] = seq + k, stream, flags & ~LEARN, frames[k, TOKEN]
+        row[TARGET] = frames[k, TARGET] if flags & SCORED else 0
+        if begins:
+            row[FLAGS] |= BEGIN | NEW if stale else BEGIN
+            stale = False
+        count += 1
+        begun = (begun or flags & INPUT != 0) and not flags & END
+        waiting = not flags & (SCORED | END)
+    return count, begun, waiting, stale
+
+
+def warm_up() -> None:
+    """Compile these kernels, or load them from disk."""
+    frames = np.zeros((0, COLUMNS), np.int64)
+    look_at(frames, False, False, 0, 0)
+    lay_out(frames, frames, 0, 0, False, False, False)
 
 
 class Refused(ValueError):
@@ -116,50 +196,26 @@ class Intake:
 
     def add(self, number: int, frames: np.ndarray, X: np.ndarray, targets: np.ndarray) -> int:
         """Let in frames of one stream; X and targets have a row for each where they are vectors. The first SEQ."""
-        flags, seqs = frames[:, FLAGS], self.seq + np.arange(len(frames))
-        inputs, scored = flags & INPUT > 0, flags & SCORED > 0
-        begins = self._begins(number, flags)
-        own = (
-            (flags & LEARN > 0) & inputs & ~begins & self.predict_next
-        )  # a row of their own brings the target of the frame before
-        rows = np.zeros((len(frames), 2, COLUMNS), np.int64)
-        rows[:, :, SEQ], rows[:, :, STREAM] = seqs[:, None], number
-        rows[:, 0, FLAGS], rows[:, 0, TOKEN] = SCORED, -1
-        rows[:, 0, TARGET] = frames[:, TOKEN] if self.classes else 0
-        rows[:, 1, FLAGS] = flags & ~LEARN
-        rows[begins, 1, FLAGS] |= BEGIN
-        if number in self.stale and begins.any():
-            rows[begins.argmax(), 1, FLAGS] |= NEW
-            self.stale.discard(number)
-        rows[:, 1, TOKEN] = frames[:, TOKEN] if self.classes else -1
-        rows[scored, 1, TARGET] = frames[scored, TARGET]
+        first, rows = self.seq, np.zeros((2 * len(frames), COLUMNS), np.int64)
+        count, begun, waiting, stale = lay_out(
+            frames, rows, first, number, number in self.begun, number in self.stale, self.predict_next
+        )
+        rows = rows[:count]
+        flags = frames[:, FLAGS]
         if self.inputs:
-            self.vectors.append(X[inputs])
-        if self.targets:
-            self.extra.append((targets[scored] if not self.predict_next else X[own]).reshape(-1))
-        keep = np.ones((len(frames), 2), bool)
-        keep[:, 0] = own
-        self.rows.append(rows[keep])
-        self.count += len(self.rows[-1])
+            self.vectors.append(X[flags & INPUT > 0])
+        if self.targets and self.predict_next:
+            self.extra.append(X[rows[rows[:, FLAGS] == SCORED, SEQ] - first].reshape(-1))
+        elif self.targets:
+            self.extra.append(targets[flags & SCORED > 0].reshape(-1))
+        (self.begun.add if begun else self.begun.discard)(number)
+        (self.waiting.add if waiting else self.waiting.discard)(number)
+        if not stale:
+            self.stale.discard(number)
+        self.rows.append(rows)
+        self.count += count
         self.seq += len(frames)
-        self._note(number, flags)
-        return int(seqs[0])
-
-    def _begins(self, number: int, flags: np.ndarray) -> np.ndarray:
-        """Which of a stream's frames begin a sequence: those that say so, the first ever, the first after an END."""
-        inputs = flags & INPUT > 0
-        turns = np.flatnonzero(inputs | (flags & END > 0))
-        before = np.r_[number in self.begun, flags[turns[:-1]] & END == 0]
-        begins = np.zeros(len(flags), bool)
-        begins[turns] = ~before[: len(turns)]
-        return inputs & (begins | (flags & BEGIN > 0))
-
-    def _note(self, number: int, flags: np.ndarray) -> None:
-        """Remember how the stream stands after these frames."""
-        turns = flags[flags & (INPUT | END) > 0]
-        if len(turns):
-            (self.begun.discard if turns[-1] & END else self.begun.add)(number)
-        (self.waiting.discard if flags[-1] & (SCORED | END) else self.waiting.add)(number)
+        return first
 
     def keep(self, number: int, last: Last) -> None:
         """Keep what can be fed back to a stream whose sequence goes on."""
@@ -180,6 +236,7 @@ class Intake:
         targets = np.zeros((count, self.targets), np.float32)
         if self.inputs:
             X[given] = message.vectors
+            frames[:, TOKEN] = -1
         if self.targets:
             targets[frames[:, FLAGS] & SCORED > 0] = message.extra.reshape(-1, self.targets)
         last = self.last.get(self.names.get(name, -1), Last())
@@ -191,49 +248,30 @@ class Intake:
 
     def check(self, name: str, message: Message, drawing: Drawing) -> None:
         """Raise Refused if a client's message does not fit this network."""
-        frames = message.frames
         if message.kind != FRAMES:
             raise Refused(f"a message of kind {message.kind} is not for the gate")
-        if not len(frames):
-            raise Refused("a message brings at least one frame")
-        flags = frames[:, FLAGS]
-        if (flags & ~(BEGIN | INPUT | SCORED | EMIT | END | LEARN | FEEDBACK | ECHO)).any():
-            raise Refused("a frame has an unknown flag")
-        inputs, scored, fed = flags & INPUT > 0, flags & SCORED > 0, flags & FEEDBACK > 0
-        if not (inputs | scored).all() or (flags & (BEGIN | FEEDBACK | ECHO) > 0)[~inputs].any():
-            raise Refused("a frame needs an input or a target; BEGIN, FEEDBACK and ECHO need an input")
-        self._check_targets(self.names.get(name, -1) in self.waiting, flags)
-        if self.predict_next and scored.any():
-            raise Refused('this daemon predicts the next input (predict = "next"): send no targets')
-        if self.predict_next and (fed & (flags & LEARN > 0)).any():
-            raise Refused("what is fed back is not learned from: leave LEARN out")
-        given = inputs & ~fed
-        self._check_numbers("input", frames[given, TOKEN], message.vectors, self.classes, self.inputs)
-        if message.extra.size != self.targets * int(scored.sum()):
-            raise Refused(f"{int(scored.sum())} targets of {self.targets} numbers expected, {message.extra.size} came")
-        targets = message.extra.reshape(-1, self.targets) if self.targets else message.vectors[:0, :0]
-        self._check_numbers("target", frames[scored, TARGET], targets, self.target_classes, self.targets)
+        waiting = self.names.get(name, -1) in self.waiting
+        fault, given, scored = look_at(
+            message.frames.copy(), waiting, self.predict_next, self.classes, self.target_classes
+        )
+        if fault:
+            raise Refused(FAULTS[fault].format(classes=self.classes, target_classes=self.target_classes))
+        self._check_vectors("input", given, message.vectors, self.inputs)
+        if message.extra.size != self.targets * scored:
+            raise Refused(f"{scored} targets of {self.targets} numbers expected, {message.extra.size} came")
+        if not np.isfinite(message.extra).all():
+            raise Refused("the target holds NaN or infinity")
         if drawing.until is not None and drawing.until >= self.target_classes:
             raise Refused(f"the stop symbol {drawing.until} is outside [0, {self.target_classes})")
 
     @staticmethod
-    def _check_targets(waiting: bool, flags: np.ndarray) -> None:
-        """A frame that only brings a target needs one before it that has none yet."""
-        before = np.r_[not waiting, flags[:-1] & (SCORED | END) > 0]
-        if (before & (flags & INPUT == 0)).any():
-            raise Refused("a target came for no frame: its frame has one already, or there is none")
-
-    @staticmethod
-    def _check_numbers(what: str, tokens: np.ndarray, vectors: np.ndarray, classes: int, size: int) -> None:
-        if classes:
-            if vectors.size:
-                raise Refused(f"this daemon takes tokens, the {what} is a vector")
-            if ((tokens < 0) | (tokens >= classes)).any():
-                raise Refused(f"the {what} token is outside [0, {classes})")
-        elif len(vectors) != len(tokens) or (len(tokens) and vectors.shape[1] != size):
+    def _check_vectors(what: str, count: int, vectors: np.ndarray, size: int) -> None:
+        if not size and vectors.size:
+            raise Refused(f"this daemon takes tokens, the {what} is a vector")
+        if size and (len(vectors) != count or (count and vectors.shape[1] != size)):
             came = f"{vectors.shape[1]} numbers" if vectors.size else "a token"
             raise Refused(f"{what}s are vectors of {size} numbers, got {came}")
-        elif not np.isfinite(vectors).all():
+        if not np.isfinite(vectors).all():
             raise Refused(f"the {what} holds NaN or infinity")
 
     def facts(self) -> dict[str, Any]:

@@ -42,8 +42,9 @@ def compile_kernels(lengths: set[int], tell: Callable[[str], Any]) -> None:
     from streamrnn.layers import RNN
     from streamrnn.optimizers import SGD
     from streamrnn.readouts import Linear
-    from streamrnn.workers import loop, stages
+    from streamrnn.workers import intake, loop, stages
 
+    intake.warm_up()
     for length in missing:
         net = Network([RNN(1, 1) for _ in range(length)], Linear(1), SGD(1.0))
         links = stages.make_links(net, 0, length, {"block": 1, "epoch": 0, "token_targets": False}, [0] * 6)
