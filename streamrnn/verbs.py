@@ -200,6 +200,8 @@ class Verbs:
         outputs = self._shape(True).outputs
         if until is None:
             return None
+        if not self._shape(True).classes:
+            raise ValueError("until is a class, and this network says values")
         data = _as_bytes(until, outputs, "says")
         if isinstance(data, bytes) and len(data) != 1:
             raise ValueError(f"until must be one byte, not {until!r}")

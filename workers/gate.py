@@ -150,11 +150,11 @@ class Gate:
             message = unpack(parts[1])
             number = message.number
             name = parts[0].decode()
-            drawing = msgspec.json.decode(parts[2], type=Drawing) if len(parts) == 3 else Drawing()
+            drawing = drawing_of(parts[2]) if len(parts) == 3 else Drawing()
             if len(message.frames) > self.left and name != PREVIEW:
                 raise Refused("the daemon has taken all the frames that --max-frames allows")
             self.lines.add(sender, name, message, drawing)
-        except (Refused, WireError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        except (Refused, WireError, UnicodeDecodeError) as error:
             self.lines.refuse(sender, number, str(error))
 
     def reply(self, to: bytes, message: Message) -> None:
@@ -208,6 +208,14 @@ class Gate:
         intake = self.intake
         self.down.send(pack(Message(BARRIER, self.order["epoch"], number, frame_with(intake.seq, intake.used))))
         self.member.report("saved", number=number, **intake.facts(), position=self.position)
+
+
+def drawing_of(options: bytes) -> Drawing:
+    """What the last part of a client's message says. Raises Refused."""
+    try:
+        return msgspec.json.decode(options, type=Drawing)
+    except msgspec.DecodeError as error:
+        raise Refused(f"options: {error}") from None
 
 
 def main(member: Member) -> None:
