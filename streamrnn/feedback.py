@@ -91,7 +91,8 @@ def draw(probabilities: np.ndarray, temperature: float, top_k: int, rng: np.rand
     if temperature == 0:
         return int(np.argmax(probabilities))
     among = np.argsort(-probabilities, kind="stable")[: top_k or None]
-    logits = np.log(np.maximum(probabilities[among].astype(np.float64), 1e-300))
+    with np.errstate(divide="ignore"):  # what cannot be is not drawn
+        logits = np.log(probabilities[among].astype(np.float64))
     weights = np.exp((logits - logits[0]) / temperature)
     totals = np.cumsum(weights)
     return int(among[min(np.searchsorted(totals, rng.random() * totals[-1], side="right"), len(among) - 1)])

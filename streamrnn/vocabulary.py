@@ -22,9 +22,7 @@ class Vocabulary:
         self.words = list(words)
         self._tokens = {word: token for token, word in enumerate(self.words, SPECIAL)}
         if not len(self._tokens) == len(self.words) <= size - SPECIAL:
-            raise ValueError(
-                f"{len(self.words)} different words and {SPECIAL} signs do not fit into {size} tokens"
-            )
+            raise ValueError(f"{len(self.words)} different words and {SPECIAL} signs do not fit into {size} tokens")
 
     def tokens(self, text: str, learn: bool = True) -> list[int]:
         """The words of a text and END; new ones get a token if learn is True and there is one left."""

@@ -136,7 +136,7 @@ class Supervision:
     """What a publisher's process gets from its `Member`."""
 
     def __init__(self, streams):
-        self.order = {"epoch": 4, "streams": streams, "outputs": "", "frames_in": "", "credit": ""}
+        self.order = {"epoch": 4, "streams": streams, "outputs": "", "frames_in": "", "to_gate": ""}
         self.reports = []
 
     def first_order(self):

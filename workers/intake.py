@@ -235,7 +235,7 @@ class Intake:
         X = np.zeros((count, self.inputs), np.float32)
         targets = np.zeros((count, self.targets), np.float32)
         if self.inputs:
-            X[given] = message.vectors
+            X[given] = message.vectors.reshape(-1, self.inputs)
             frames[:, TOKEN] = -1
         if self.targets:
             targets[frames[:, FLAGS] & SCORED > 0] = message.extra.reshape(-1, self.targets)

@@ -84,10 +84,11 @@ class Lines:
 
     def advance(self) -> None:
         """Let in what is due, as far as there is room, each time another stream first."""
-        for name in list(self.lines):
+        names = list(self.lines)
+        for name in names:
             self._advance(name)
-            if name in self.lines:
-                self.lines[name] = self.lines.pop(name)
+        if names and names[0] in self.lines:
+            self.lines[names[0]] = self.lines.pop(names[0])
 
     def _advance(self, name: str) -> None:
         line = self.lines[name]
@@ -149,10 +150,11 @@ class Lines:
 
     def _hear(self, request: Request, frames: np.ndarray, Y: np.ndarray) -> None:
         assert request.unrolling
-        rows, drawn = frames.copy(), NOTHING
+        awaited = np.isin(frames[:, SEQ], request.echoes)  # the rest are of a request that was given up
+        rows, Y, drawn = frames[awaited], Y[awaited], NOTHING
+        if not len(rows):
+            return
         for row, y in zip(rows, Y, strict=True):
-            if not request.echoes or row[SEQ] != request.echoes[0]:
-                return  # of a request that was given up
             request.echoes.popleft()
             value = request.unrolling.hear(y.copy())
             row[TOKEN] = value if isinstance(value, int) else -1
@@ -181,7 +183,9 @@ class Lines:
         for line in self.lines.values():
             for request in line:
                 self.refuse(request.sender, request.message.number, f"{reason}: {request.taken} frames were taken")
+                self.intake.last.pop(request.stream, None)
         self.lines.clear()
+        self.waiting = 0
         self.listening.clear()
         for name in self.own.values():
             if name in self.intake.names:
