@@ -4,8 +4,9 @@ A row's result never depends on how many rows are computed with it (batch invari
 lanes and inputs are added one after another, so tiling over rows and inputs changes speed and not one bit.
 """
 
-from streamrnn.instructions import dot, fma
+from streamrnn.instructions import fma
 from streamrnn.jit import kernel
+from streamrnn.tiles import product, transposed_product
 
 
 @kernel
@@ -27,17 +28,16 @@ def add_row_product(a, B, c):
 @kernel
 def add_product(A, B, C):
     """C (M, N) += A (M, K) @ B (K, N); A may be a transposed view."""
-    for m in range(A.shape[0]):
-        add_row_product(A[m], B, C[m])
+    if A.shape[0] == 1:
+        add_row_product(A[0], B, C[0])
+    else:
+        product(A, B, C)
 
 
 @kernel
 def add_transposed(A, B, C):
     """C (M, K) += A (M, N) @ B (K, N).T, reading B along its rows."""
-    for m in range(A.shape[0]):
-        a, c = A[m], C[m]
-        for k in range(B.shape[0]):
-            c[k] += dot(a, B[k])
+    transposed_product(A, B, C)
 
 
 @kernel

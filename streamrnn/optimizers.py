@@ -10,8 +10,8 @@ from typing import Any
 from numba import float32, float64
 
 from streamrnn.buffers import OPTIMIZER, SKIPPED, UPDATES
-from streamrnn.instructions import dot
 from streamrnn.jit import kernel
+from streamrnn.tiles import dot
 
 SGD_KIND, RMSPROP_KIND, ADAGRAD_KIND, ADAM_KIND = range(4)
 RATE, FIRST, SECOND, EPSILON, CLIP, DECAY_STEPS = range(6)  # columns of a stage's `hyper`
