@@ -295,6 +295,11 @@ class NaiveNetwork:
     def reset(self, stream=""):
         self.stream(stream).begins = True
 
+    def end(self, stream=""):
+        """The sequence ends here: its window closes now, and the next frame begins another."""
+        self.close(self.stream(stream))
+        self.reset(stream)
+
     def step(self, x, stream=""):
         """One frame forward. With predict="next", x is first the target of the frame before it in the sequence."""
         s = self.stream(stream)

@@ -1,6 +1,8 @@
 """The client against a real daemon: what it hears, what it is refused, and that refusals change nothing."""
 
 import contextlib
+import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,9 +10,8 @@ import zmq
 from daemon import TEXT, VECTOR, Daemon, layers
 
 import streamrnn as sr
-from streamrnn.client import draw
-from streamrnn.frames import COLUMNS, EMIT, FLAGS, INPUT
-from streamrnn.wire import FRAMES, Message, pack
+from streamrnn.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FEEDBACK, FLAGS, INPUT, NEW, SCORED, SEQ
+from streamrnn.wire import ACCEPTED, FRAMES, REFUSED, RESULT, Message, pack, text_of, unpack
 
 RNG = np.random.default_rng(3)
 XS, TARGETS = RNG.standard_normal((60, 4)).astype(np.float32), RNG.standard_normal((60, 2)).astype(np.float32)
@@ -69,45 +70,80 @@ def test_reset_forgets(vectors):
         assert np.array_equal(client.step(XS[0], stream="f").y, first)
 
 
-def raw(daemon: Daemon, *parts: bytes) -> str:
-    """What the gate answers to these bytes."""
+def answers(daemon: Daemon, *parts: bytes) -> list[Message]:
+    """What the gate answers to these bytes, up to the last word on them."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.linger = 0
         socket.connect(f"ipc://{daemon.folder}/gate")
         socket.send_multipart(parts)
-        assert socket.poll(20_000)
-        return socket.recv()[64:].rstrip(b"\0").decode()
+        messages: list[Message] = []
+        while not messages or messages[-1].kind not in (ACCEPTED, REFUSED):
+            assert socket.poll(20_000)
+            messages.append(unpack(socket.recv()))
+        return messages
 
 
-def frame(flags: int = INPUT | EMIT) -> np.ndarray:
-    row = np.zeros((1, COLUMNS), np.int64)
-    row[0, FLAGS] = flags
-    return row
+def refusal(daemon: Daemon, *parts: bytes) -> str:
+    """The reason for which the gate refuses these bytes; nothing else is answered."""
+    (message,) = answers(daemon, *parts)
+    assert message.kind == REFUSED
+    return text_of(message)
 
 
-def wrong(vector, flags=INPUT | EMIT, extra=()) -> bytes:
-    vectors = np.array(vector, np.float32).reshape(1, -1) if len(vector) else np.zeros((0, 4), np.float32)
-    return pack(Message(FRAMES, 0, 7, frame(flags), vectors, np.array(extra, np.float32)))
+def message(X=(), *flags: int, targets=()) -> bytes:
+    """Frames with these flags, vectors X and target numbers."""
+    frames = np.zeros((len(flags), COLUMNS), np.int64)
+    frames[:, FLAGS] = flags
+    X = np.array(X, np.float32) if len(X) else np.zeros((0, 4), np.float32)
+    return pack(Message(FRAMES, 0, 7, frames, X, np.array(targets, np.float32)))
 
 
-@pytest.mark.parametrize(
-    ("parts", "reason"),
-    [
-        ((b"g", wrong([1, 2, 3])), "inputs are vectors of 4 numbers, got 3 numbers"),
-        ((b"g", wrong([])), "inputs are vectors of 4 numbers, got a token"),
-        ((b"g", wrong([1, 2, np.nan, 4])), "the input holds NaN or infinity"),
-        ((b"g", wrong([1, 2, np.inf, 4])), "the input holds NaN or infinity"),
-        ((b"g", wrong([1, 2, 3, 4], INPUT | EMIT | 4)), "1 targets of 2 numbers expected, 0 came"),
-        ((b"g", wrong([1, 2, 3, 4], INPUT | EMIT | 4, [1, np.nan])), "the target holds NaN or infinity"),
-        ((b"g", wrong([1, 2, 3, 4], 1 << 30)), "a frame has an unknown flag"),
-        ((b"", wrong([1, 2, 3, 4])), "a stream's name has 1 to 255 bytes and no zero byte"),
-        ((b"\xff", wrong([1, 2, 3, 4])), "can't decode"),
-        ((b"g", b"garbage"), "a message of 7 bytes is shorter than its header"),
-        ((b"g", b"\0" * 100), "not a streamrnn message, or of another version"),
-        ((b"g", wrong([1, 2, 3, 4])[:-4]), "does not have the size its header tells"),
-        ((b"g",), "has two parts"),
-    ],
-)
+def one(vector, flags=INPUT | EMIT, targets=()) -> bytes:
+    return message([vector] if len(vector) else [], flags, targets=targets)
+
+
+def becomes(what: Callable[[], object], wanted: object) -> bool:
+    """Whether it does, within a deadline; the gate reports how things are a few times a second."""
+    deadline = time.monotonic() + 30
+    while what() != wanted and time.monotonic() < deadline:
+        pass
+    return what() == wanted
+
+
+X = [1, 2, 3, 4]
+WRONG = [
+    ((b"g", one([1, 2, 3])), "inputs are vectors of 4 numbers, got 3 numbers"),
+    ((b"g", one([])), "inputs are vectors of 4 numbers, got a token"),
+    ((b"g", one([1, 2, np.nan, 4])), "the input holds NaN or infinity"),
+    ((b"g", one([1, 2, np.inf, 4])), "the input holds NaN or infinity"),
+    ((b"g", one(X, INPUT | EMIT | SCORED)), "1 targets of 2 numbers expected, 0 came"),
+    ((b"g", one(X, INPUT | EMIT | SCORED, [1, np.nan])), "the target holds NaN or infinity"),
+    ((b"g", one([], SCORED, [1, 2])), "a target came for no frame"),
+    ((b"g", one(X, 1 << 30)), "a frame has an unknown flag"),
+    ((b"g", one(X, INPUT | NEW)), "a frame has an unknown flag"),
+    ((b"g", one([], INPUT | FEEDBACK)), "there is nothing to feed back"),
+    ((b"g", one([], BEGIN | INPUT | FEEDBACK)), "there is nothing to feed back"),
+    ((b"g", message([X], INPUT | END, INPUT | FEEDBACK)), "there is nothing to feed back"),
+    ((b"g", message([X], INPUT, FEEDBACK)), "a frame needs an input or a target"),
+    ((b"x" * 256, one(X)), "a stream's name has 1 to 255 bytes and no zero byte"),
+    ((b"g\0", one(X)), "a stream's name has 1 to 255 bytes and no zero byte"),
+    ((b"~1", one(X)), "streams whose names begin with ~ are the daemon's"),
+    ((b"\xff", one(X)), "can't decode"),
+    ((b"g", b"garbage"), "a message of 7 bytes is shorter than its header"),
+    ((b"g", b"\0" * 100), "not a streamrnn message, or of another version"),
+    ((b"g", one(X)[:-4]), "does not have the size its header tells"),
+    ((b"g", message()), "a message brings at least one frame"),
+    ((b"g",), "a stream's name, frames, and perhaps options, not 1 parts"),
+    ((b"g", one(X), b"{}", b""), "a stream's name, frames, and perhaps options, not 4 parts"),
+    ((b"g", one(X), b"garbage"), "JSON is malformed"),
+    ((b"g", one(X), b'{"tempratur": 1}'), "tempratur"),
+    ((b"g", one(X), b'{"temperature": -1}'), "temperature must be 0 or more"),
+    ((b"g", one(X), b'{"max_length": 2, "until": 1}'), "the stop symbol 1 is outside"),
+    ((b"g", one(X, INPUT | END), b'{"max_length": 2}'), "only a frame with an input that does not end"),
+]
+
+
+@pytest.mark.parametrize(("parts", "reason"), WRONG, ids=[f"{k} {reason}" for k, (_, reason) in enumerate(WRONG)])
 def test_a_bad_frame_is_refused_counted_and_changes_nothing(vectors, parts, reason):
     def answer() -> np.ndarray:
         client.reset("h")
@@ -115,16 +151,17 @@ def test_a_bad_frame_is_refused_counted_and_changes_nothing(vectors, parts, reas
 
     with vectors.client() as client:
         before = answer()
-        assert reason in raw(vectors, *parts)
+        assert reason in refusal(vectors, *parts)
         vectors.refused += 1
         assert np.array_equal(answer(), before)
-        while client.status()["refused"] < vectors.refused:
-            pass  # the gate reports a few times a second; pytest's own time limit is the CI's
-        assert client.status()["refused"] == vectors.refused
+        assert becomes(lambda: client.status()["refused"], vectors.refused)
+        with pytest.raises(sr.FrameRefused, match='no stream "g"'):
+            client.forget("g")
+        vectors.refused += 1
 
 
 def test_an_oversized_message_is_refused_or_gets_no_further_than_the_socket(vectors):
-    assert "a message of 2097152 bytes is over the limit" in raw(vectors, b"g", bytes(2**21))
+    assert "a message of 2097153 bytes is over the limit of 1048576" in refusal(vectors, b"g", bytes(2**21))
     vectors.refused += 1
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.linger = 0
@@ -133,6 +170,23 @@ def test_an_oversized_message_is_refused_or_gets_no_further_than_the_socket(vect
         assert not socket.poll(200)
     with vectors.client() as client:
         assert client.step(XS[0], stream="i").y.shape == (2,)
+
+
+def test_a_message_holds_as_many_frames_as_its_bytes_allow(vectors):
+    """The largest there can be, and one frame more; what the last 20 come to is what they come to one by one."""
+    with vectors.client() as client:
+        count = (client._ask("hello")["largest_message"] - len(message()) - len("big")) // (8 * COLUMNS + 4 * 4)
+        data = np.resize(XS, (count, 4))
+        flags = [INPUT] * (count - 20) + [INPUT | BEGIN] + [INPUT] * 18 + [INPUT | ECHO]
+        result, accepted = answers(vectors, b"big", message(data, *flags))
+        assert (result.kind, accepted.kind) == (RESULT, ACCEPTED)
+        assert result.frames[0, SEQ] == accepted.frames[0, SEQ] + count - 1
+        assert "is over the limit" in refusal(vectors, b"big", message([*data, X], *flags, INPUT))
+        vectors.refused += 1
+        steps = [client.step(x, stream="small", begin=not k).y for k, x in enumerate(data[-20:])]
+        client.forget("big")
+    assert count > 18_000
+    assert np.array_equal(result.vectors, steps[-1:])
 
 
 def test_a_refused_send_is_raised_by_a_later_call_at_the_latest_by_flush(vectors):
@@ -186,22 +240,71 @@ def test_a_subscriber_hears_every_frame_of_its_stream_and_only_those(text):
 def test_generate_is_reproducible_and_learns_nothing(text):
     with text.client() as client:
         before = client.step(97, stream="l", learn=False)
-        greedy = client.generate("abc", 20, temperature=0)
-        assert greedy == client.generate("abc", 20, temperature=0)
-        drawn = client.generate(b"abc", 20, temperature=1.0, seed=5)
-        assert drawn == client.generate(b"abc", 20, temperature=1.0, seed=5)
+        greedy = client.generate("abc", max_length=20, temperature=0)
+        assert greedy == client.generate("abc", max_length=20, temperature=0)
+        assert greedy == client.generate("abc", max_length=20, temperature=2.0, top_k=1)
+        drawn = client.generate(b"abc", max_length=20, seed=5)
+        assert drawn == client.generate(b"abc", max_length=20, seed=5)
+        assert drawn != client.generate(b"abc", max_length=20, seed=6)
+        assert list(drawn) == client.generate([97, 98, 99], max_length=20, seed=5)
         assert (len(greedy.encode(errors="replace")) >= 20, len(drawn)) == (True, 20)
         client.reset("l")
         assert np.array_equal(client.step(97, stream="l", learn=False).y, before.y)
-        with pytest.raises(sr.FrameRefused, match='there is no stream "generate-5-'):
-            client.forget(f"generate-5-{id(client):x}")  # it has been given back
-        with pytest.raises(ValueError, match="prefix"):
-            client.generate("", 5)
 
 
-def test_generate_needs_a_daemon_that_predicts_bytes(vectors):
-    with vectors.client() as client, pytest.raises(ValueError, match="does not predict bytes"):
-        client.generate("abc", 5)
+def test_generate_stops_before_the_stop_symbol(text):
+    with text.client() as client:
+        drawn = client.generate(b"abc", max_length=30, seed=7)
+        stop = drawn[10]
+        assert client.generate(b"abc", max_length=30, seed=7, until=stop) == drawn[: drawn.index(stop)]
+        assert client.generate(b"abc", max_length=30, seed=7, until=bytes([stop])) == drawn[: drawn.index(stop)]
+        missing = next(token for token in range(256) if token not in drawn)
+        assert client.generate(b"abc", max_length=30, seed=7, until=missing) == drawn
+
+
+def test_what_is_written_on_a_stream_can_be_gone_on_from(text):
+    with text.client() as client:
+        whole = client.generate(b"abc", max_length=12, temperature=0)
+        assert client.generate(b"abc", max_length=8, temperature=0, stream="n") == whole[:8]
+        assert [int(client.step(None, stream="n").y.argmax()) for _ in range(4)] == list(whole[8:])
+
+
+@pytest.mark.parametrize(
+    ("start", "options", "reason"),
+    [
+        ("", {}, "at least one frame"),
+        ([], {}, "at least one frame"),
+        ([256], {}, r"token 256 is outside \[0, 256\)"),
+        ([[0.5] * 256], {}, "token"),
+        ("a", {"max_length": 0}, "max_length must be at least 1"),
+        ("a", {"until": "ab"}, "until must be one byte"),
+        ("a", {"until": 256}, r"token 256 is outside \[0, 256\)"),
+        ("a", {"temperature": -1.0}, "temperature must be 0 or more"),
+        ("a", {"top_k": -1}, "top_k must not be negative"),
+        ("a", {"seed": -1}, "seed must not be negative"),
+    ],
+)
+def test_what_cannot_be_generated_is_said(text, start, options, reason):
+    with text.client() as client:
+        before = client.generate("abc", max_length=5, seed=1)
+        with pytest.raises(ValueError, match=reason):
+            client.generate(start, **options)
+        assert client.generate("abc", max_length=5, seed=1) == before
+
+
+def test_a_text_needs_a_daemon_that_takes_bytes(vectors):
+    with vectors.client() as client, pytest.raises(ValueError, match="a text needs a network that takes 256"):
+        client.generate("abc", max_length=5)
+
+
+def test_values_are_fed_back_as_they_are(vectors):
+    with vectors.client() as client:
+        written = client.generate(XS[0], max_length=5)
+        x = XS[0]
+        for value in written:
+            out = client.step(x, stream="v")
+            assert np.array_equal(value, out.y)
+            x = [0, 0, *out.y]
 
 
 def test_status_tells_how_things_are(text):
@@ -225,13 +328,3 @@ def test_an_unknown_question_is_answered_with_what_can_be_asked(text, asked):
 def test_a_daemon_that_is_not_there_is_said_to_be(tmp_path):
     with pytest.raises(sr.DaemonGone, match=r"no daemon answers at ipc:///nowhere.* is it running\?"):
         sr.Client("ipc:///nowhere/at-all", timeout=0.2)
-
-
-def test_draw_follows_the_temperature():
-    rng = np.random.default_rng(0)
-    p = np.array([0.1, 0.6, 0.3])
-    assert draw(p, 0, rng) == 1
-    counts = np.bincount([draw(p, 1.0, rng) for _ in range(4000)], minlength=3) / 4000
-    assert np.abs(counts - p).max() < 0.03
-    sharp = np.bincount([draw(p, 0.5, rng) for _ in range(4000)], minlength=3) / 4000
-    assert np.abs(sharp - p**2 / (p**2).sum()).max() < 0.03

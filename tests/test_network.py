@@ -7,6 +7,7 @@ import shutil
 import tracemalloc
 from math import isnan
 
+import naive
 import numpy as np
 import psutil
 import pytest
@@ -223,6 +224,170 @@ def test_memory_stays_flat():
     assert after - before < 4000  # 1 byte a frame
 
 
+# --- where sequences begin and end -----------------------------------------------------------------------------------
+
+
+@networks
+def test_begin_is_a_reset_before_the_frame(network):
+    net, other = network(), network()
+    for stream, begins, x, target in traffic(net, 80, streams=3):
+        if begins:
+            other.reset(stream)
+        if target is None:
+            assert np.array_equal(net.step(x, stream, begin=begins), other.step(x, stream))
+        else:
+            assert net.learn(x, target, stream, begin=begins) == other.learn(x, target, stream)
+    assert_same(net, other)
+
+
+@pytest.mark.parametrize(("accumulate", "delay"), [(1, 0), (3, 0), (1, 2)])
+def test_sequences_begin_and_end_as_the_oracle_s_do(accumulate, delay):
+    """An end closes the window at once; with several streams, when it closes decides which group it is in."""
+    settings = {"window": 5, "accumulate": accumulate, "gradient_delay": delay, "clip_norm": 1.0}
+    net = token_network(optimizer=sr.SGD(0.2, 0.5), **settings)
+    oracle = naive.NaiveNetwork(net, naive.SGD(0.2, momentum=0.5), **settings)
+    start, rng = naive.flat(oracle.params()), np.random.default_rng(5)
+    for stream, begins, x, target in traffic(net, 300, streams=3):
+        if begins:
+            oracle.reset(stream)
+        ends = {"begin": begins, "end": rng.random() < 0.2}
+        y = oracle.step(x, stream) if target is None else oracle.learn(x, target, stream)
+        said = net.step(x, stream, **ends) if target is None else net.learn(x, target, stream, **ends)
+        assert np.allclose(said, y, rtol=1e-4, atol=1e-6)
+        if ends["end"]:
+            oracle.end(stream)
+    params = naive.flat([owner.params for owner in net.stages])
+    assert naive.distance(naive.flat(oracle.params()), start) > 0.04
+    assert naive.distance(params, naive.flat(oracle.params())) <= 1e-5
+
+
+# --- what is fed back ------------------------------------------------------------------------------------------------
+
+INPUTS, OUTPUTS = 5, 3  # what comes back takes the last 3 places of 5
+FED_BACK = {
+    "classes, as tokens": (sr.Softmax(OUTPUTS), True),
+    "classes, as vectors": (sr.Softmax(OUTPUTS), False),
+    "values": (sr.Linear(OUTPUTS), False),
+    "means": (sr.Gaussian(OUTPUTS), False),
+}
+feeding = pytest.mark.parametrize(("readout", "tokens"), FED_BACK.values(), ids=FED_BACK)
+
+
+def feeding_network(readout, inputs=INPUTS, predict="target"):
+    cell, settings = sr.GRU(inputs, 6), {"window": WINDOW, "predict": predict}
+    return sr.Network([cell], type(readout)(readout.size), sr.SGD(0.05), **settings)
+
+
+def by_hand(value, tokens, inputs=INPUTS):
+    """The input that a class or values become."""
+    if tokens:
+        return inputs - OUTPUTS + int(value)
+    x = np.zeros(inputs, np.float32)
+    x[inputs - OUTPUTS :] = np.eye(OUTPUTS)[value] if np.ndim(value) == 0 else value
+    return x
+
+
+def spoken(net, y):
+    """The class or the values that an output says at temperature 0."""
+    return int(np.argmax(y)) if isinstance(net.readout, sr.Softmax) else y[:OUTPUTS]
+
+
+def some_input(rng, tokens, inputs=INPUTS):
+    return int(rng.integers(inputs)) if tokens else rng.normal(size=inputs).astype(np.float32)
+
+
+def some_target(rng, net):
+    return int(rng.integers(OUTPUTS)) if isinstance(net.readout, sr.Softmax) else rng.normal(size=OUTPUTS)
+
+
+@feeding
+def test_none_feeds_back_the_target_or_else_what_was_said(readout, tokens):
+    net, other, rng = feeding_network(readout), feeding_network(readout), np.random.default_rng(1)
+    last = {}
+    for k in range(120):
+        stream = "ab"[rng.integers(2)]
+        x = None if stream in last and k % 3 else some_input(rng, tokens)
+        given = by_hand(last[stream], tokens) if x is None else x
+        if rng.random() < 0.5:
+            last[stream] = some_target(rng, net)
+            assert net.learn(x, last[stream], stream) == other.learn(given, last[stream], stream)
+        else:
+            y = net.step(x, stream)
+            assert np.array_equal(y, other.step(given, stream))
+            last[stream] = spoken(net, y)
+    assert net.parameters_sha256() == other.parameters_sha256() != feeding_network(readout).parameters_sha256()
+
+
+@pytest.mark.parametrize("case", ["classes, as tokens", "values", "means"])
+def test_what_is_fed_back_to_a_network_that_predicts_its_next_input_is_not_learned(case):
+    readout, tokens = FED_BACK[case]
+    net, other = (feeding_network(readout, OUTPUTS, predict) for predict in ("next", "target"))
+    y = net.step(x := some_input(np.random.default_rng(2), tokens, OUTPUTS))
+    assert np.array_equal(y, other.step(x))
+    for _ in range(3 * WINDOW):
+        given = by_hand(spoken(net, y), tokens, OUTPUTS)
+        y = net.step(None)
+        assert np.array_equal(y, other.step(given))
+    assert net.parameters_sha256() == other.parameters_sha256()
+    assert isnan(net.loss())
+
+
+def without_past(net, tokens):
+    """Ways of coming to a frame that has nothing before it: (stream, flags)."""
+    x = some_input(np.random.default_rng(3), tokens)
+    for stream in ("reset", "begin", "ended"):
+        net.step(x, stream, end=stream == "ended")
+    net.reset("reset")
+    return [("never heard of", {}), ("reset", {}), ("begin", {"begin": True}), ("ended", {})]
+
+
+@feeding
+def test_where_nothing_can_be_fed_back_none_raises_and_changes_nothing(readout, tokens):
+    net, spared = feeding_network(readout), feeding_network(readout)
+    without_past(spared, tokens)
+    target, x = some_target(np.random.default_rng(4), net), some_input(np.random.default_rng(5), tokens)
+    for stream, flags in without_past(net, tokens):
+        with pytest.raises(ValueError, match="nothing to feed back"):
+            net.step(None, stream, **flags)
+        with pytest.raises(ValueError, match="nothing to feed back"):
+            net.learn(None, target, stream, **flags)
+    assert net.names == spared.names
+    for stream in ("reset", "begin", "ended", "new"):
+        assert np.array_equal(net.step(x, stream), spared.step(x, stream))
+    assert net.parameters_sha256() == spared.parameters_sha256()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "readout", "x", "reason"),
+    [
+        (2, sr.Softmax(3), 1, "3 outputs cannot be fed back into 2 inputs"),
+        (2, sr.Softmax(3), [0.5, 1.0], "3 outputs cannot be fed back into 2 inputs"),
+        (2, sr.Linear(3), [0.5, 1.0], "3 outputs cannot be fed back into 2 inputs"),
+        (3, sr.Linear(3), 1, "values cannot be fed back into a network that takes tokens"),
+        (3, sr.Gaussian(2), 1, "values cannot be fed back into a network that takes tokens"),
+    ],
+)
+def test_outputs_that_fit_no_input_are_not_fed_back(inputs, readout, x, reason):
+    net = sr.Network([sr.RNN(inputs, 4)], readout, sr.SGD(0.1))
+    spared = sr.Network([sr.RNN(inputs, 4)], type(readout)(readout.size), sr.SGD(0.1))
+    assert np.array_equal(net.step(x), spared.step(x))
+    with pytest.raises(ValueError, match=reason):
+        net.step(None)
+    assert np.array_equal(net.step(x), spared.step(x))
+
+
+@networks
+def test_learn_needs_a_target(network):
+    net, spared = network(), network()
+    good = inputs(net, 1)[0]
+    for x in (good, None):
+        net.step(good)
+        spared.step(good)
+        with pytest.raises(ValueError, match="learn needs a target"):
+            net.learn(x, None)
+    assert_same(net, spared)
+
+
 # --- checkpoints -----------------------------------------------------------------------------------------------------
 
 
@@ -392,7 +557,6 @@ UNFIT = [
     SIZE,
     10**30,
     True,
-    None,
     1.5,
     "a",
     [],

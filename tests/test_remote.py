@@ -16,6 +16,16 @@ def text():
 
 
 @pytest.fixture(scope="module")
+def taught(text):
+    """The same daemon when it has learned "abcabc..." by heart."""
+    with text.client() as client:
+        for token in b"abc" * 1000:
+            client.send(token, stream="lesson")
+        client.flush()
+    return text
+
+
+@pytest.fixture(scope="module")
 def vectors():
     with Daemon(**VECTOR) as daemon:
         yield daemon.start()
@@ -49,6 +59,17 @@ def test_what_is_sent_is_counted_and_generated_from(text):
     assert greedy.startswith("abc")
     again = json.loads(printed(text, "generate", "abc", "--length", "8", "--temperature", "0", "--json"))
     assert again["prefix"] + again["text"] + "\n" == greedy
+    assert printed(text, "generate", "abc", "--length", "8", "--temperature", "2", "--top-k", "1") == greedy
+
+
+def test_until_ends_what_is_generated_before_that_byte(taught):
+    """The network has learned to say "abcabc..." and nothing else."""
+    words = ("generate", "c", "--temperature", "0", "--length")
+    assert printed(taught, *words, "5") == "cabcab\n"
+    assert printed(taught, *words, "5", "--until", "c") == "cab\n"
+    assert printed(taught, *words, "5", "--until", "x") == "cabcab\n"
+    done = command(taught, *words, "5", "--until", "ab")
+    assert (done.returncode, done.stderr) == (1, "streamrnn: until must be one byte, not 'ab'\n")
 
 
 def test_tail_prints_outputs_as_they_come(text):
@@ -94,7 +115,7 @@ def test_a_line_that_does_not_fit_is_one_line_of_error(vectors, line, reason):
 def test_a_daemon_that_does_not_predict_bytes_generates_nothing(vectors):
     done = command(vectors, "generate", "abc")
     assert done.returncode == 1
-    assert "does not predict bytes" in done.stderr
+    assert "a text needs a network that takes 256 different bytes" in done.stderr
 
 
 def test_no_daemon_is_one_line():
