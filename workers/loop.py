@@ -35,7 +35,9 @@ from streamrnn.workers.native import DONT_WAIT, POLL_IN, zmq_poll, zmq_recv, zmq
 # positions in Links.sockets
 FRAMES_IN, GRADIENTS_IN, CONTROL, FRAMES_OUT, GRADIENTS_OUT, ECHOES_OUT = range(6)
 # positions in Links.state
-EPOCH, START, USED_INPUTS, USED_TARGETS, HAS_FRAMES, HAS_BARRIER, DONE_FRAMES, BAD, TARGET_WIDTH = range(9)
+EPOCH, START, USED_INPUTS, USED_TARGETS, HAS_FRAMES, HAS_BARRIER, DONE_FRAMES, BAD, TARGET_WIDTH, READY, GIVEN = range(
+    11
+)
 # why `serve` returns
 PAUSE, AT_BARRIER = range(2)
 
@@ -48,11 +50,13 @@ class Links(NamedTuple):
 
     sockets: np.ndarray  # (6,) uint64: libzmq handles, 0 for none
     polls: np.ndarray  # (3, 2) int64: zmq_pollitem_t of the sockets that are read, in that order
-    state: np.ndarray  # (9,) int64
+    state: np.ndarray  # (11,) int64
     incoming: np.ndarray  # int64: the message whose frames are being worked through
     gradient: np.ndarray  # int64: a gradient, on its way in or out
-    outgoing: np.ndarray  # int64: a segment's outputs
-    losses: np.ndarray  # (block,) float64
+    outgoing: np.ndarray  # int64: a message on its way out
+    rows: np.ndarray  # (block, 5) int64: READY frames of a readout whose outputs have not been sent,
+    losses: np.ndarray  # (block,) float64: what they scored, and
+    given: np.ndarray  # (block, O) float32: GIVEN outputs that are to be published
 
 
 @kernel
@@ -163,33 +167,31 @@ def work(stages, t, links):
     X = X[state[USED_INPUTS] :]
     end, inputs = chain.advance(stages, t, frames, start, X)
     segment = frames[start:end]
-    scored, emitted, echoed = 0, 0, 0
+    scored = 0
     for k in range(segment.shape[0]):
-        flags = segment[k, FLAGS]
-        scored += 1 if flags & SCORED else 0
-        emitted += 1 if flags & INPUT and flags & EMIT else 0
-        echoed += 1 if flags & INPUT and flags & ECHO else 0
+        scored += 1 if segment[k, FLAGS] & SCORED else 0
     width = state[TARGET_WIDTH]
     targets = targets[state[USED_TARGETS] * width : (state[USED_TARGETS] + scored) * width]
-    last, message = stages[len(stages) - 1], links.outgoing
-    outputs = last.config[OUTPUTS]
+    last = stages[len(stages) - 1]
+    more = 1 if end < frames.shape[0] or links.incoming[H_NUMBER] else 0
     if chain.ends_in_readout(stages):
-        chain.score(last, t, segment, targets.reshape(scored if width else 0, width), links.losses)
-        start_message(message, OUTPUT, state[EPOCH], 0, end - start, emitted, outputs, end - start)
-        rows, vectors, extra = parts(message)
-        give_outputs(segment, last.output, EMIT, vectors)
-        for k in range(end - start):
-            extra[k] = links.losses[k]
+        if state[READY] + end - start > links.rows.shape[0]:
+            send_outputs(links)
+        losses = links.losses[state[READY] :]
+        chain.score(last, t, segment, targets.reshape(scored if width else 0, width), losses)
+        keep(links, segment, last.output[:inputs])
+        if not more:
+            send_outputs(links)
+        echo(links, segment, last.output[:inputs])
     else:
-        start_message(message, FRAMES, state[EPOCH], 0, end - start, inputs, outputs, targets.shape[0])
+        message = links.outgoing
+        start_message(message, FRAMES, state[EPOCH], more, end - start, inputs, last.config[OUTPUTS], targets.shape[0])
         rows, vectors, extra = parts(message)
+        rows[:] = segment
+        rows[:, TOKEN] = -1  # from here on the inputs are vectors
         vectors[:] = last.output[:inputs]
         extra[:] = targets
-    rows[:] = segment
-    rows[:, TOKEN] = -1  # from here on the inputs are vectors
-    send(links, FRAMES_OUT, message)
-    if echoed and chain.ends_in_readout(stages):
-        echo(links, segment, last.output, echoed)
+        send(links, FRAMES_OUT, message)
     state[START] = end
     state[USED_INPUTS] += inputs
     state[USED_TARGETS] += scored
@@ -198,23 +200,53 @@ def work(stages, t, links):
 
 
 @kernel
-def echo(links, segment, output, echoed):
+def keep(links, segment, output):
+    """Keep the frames of a segment, and those of its outputs that are to be published, until they are sent."""
+    state = links.state
+    ready, given = state[READY], state[GIVEN]
+    links.rows[ready : ready + segment.shape[0]] = segment
+    state[READY] += segment.shape[0]
+    state[GIVEN] += give_outputs(segment, output, EMIT, links.given[given:])
+
+
+@kernel
+def send_outputs(links):
+    """Send what has been kept: the outputs of a block of the gate's in one message, however many segments it was."""
+    state, message = links.state, links.outgoing
+    ready, given = state[READY], state[GIVEN]
+    start_message(message, OUTPUT, state[EPOCH], 0, ready, given, links.given.shape[1], ready)
+    rows, vectors, extra = parts(message)
+    rows[:] = links.rows[:ready]
+    rows[:, TOKEN] = -1
+    vectors[:] = links.given[:given]
+    for k in range(ready):
+        extra[k] = links.losses[k]
+    send(links, FRAMES_OUT, message)
+    state[READY] = 0
+    state[GIVEN] = 0
+
+
+@kernel
+def echo(links, segment, output):
     """Send the outputs that were asked for back to the gate."""
-    message = links.outgoing
-    start_message(message, OUTPUT, links.state[EPOCH], 0, echoed, echoed, output.shape[1], 0)
-    rows, vectors, _ = parts(message)
-    give_outputs(segment, output, ECHO, vectors)
-    row = 0
+    message, count = links.outgoing, 0
     for k in range(segment.shape[0]):
-        if segment[k, FLAGS] & INPUT and segment[k, FLAGS] & ECHO:
-            rows[row] = segment[k]
-            row += 1
-    send(links, ECHOES_OUT, message)
+        count += 1 if segment[k, FLAGS] & INPUT and segment[k, FLAGS] & ECHO else 0
+    if count:
+        start_message(message, OUTPUT, links.state[EPOCH], 0, count, count, output.shape[1], 0)
+        rows, vectors, _ = parts(message)
+        give_outputs(segment, output, ECHO, vectors)
+        row = 0
+        for k in range(segment.shape[0]):
+            if segment[k, FLAGS] & INPUT and segment[k, FLAGS] & ECHO:
+                rows[row] = segment[k]
+                row += 1
+        send(links, ECHOES_OUT, message)
 
 
 @kernel
 def give_outputs(segment, output, flag, vectors):
-    """Copy the outputs of the frames that have the flag."""
+    """Copy the outputs of the frames that have the flag; how many they are."""
     row, given = 0, 0
     for k in range(segment.shape[0]):
         if segment[k, FLAGS] & INPUT:
@@ -222,6 +254,7 @@ def give_outputs(segment, output, flag, vectors):
                 vectors[given] = output[row]
                 given += 1
             row += 1
+    return given
 
 
 @kernel

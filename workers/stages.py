@@ -33,7 +33,7 @@ def make_links(net: Network, first: int, last: int, order: dict[str, Any], socke
     polls = np.zeros((3, 2), np.int64)
     polls[:, 0] = handles[:3].view(np.int64)
     polls[:, 1] = np.where(polls[:, 0] != 0, loop.POLL_IN << 32, 0xFFFFFFFF)  # a descriptor of -1 is passed over
-    state = np.zeros(9, np.int64)
+    state = np.zeros(11, np.int64)
     state[loop.EPOCH], state[loop.TARGET_WIDTH] = order["epoch"], targets
     return loop.Links(
         sockets=handles,
@@ -42,7 +42,9 @@ def make_links(net: Network, first: int, last: int, order: dict[str, Any], socke
         incoming=message_buffer(block, block, inputs, block * targets),
         gradient=message_buffer(0, net.window, max(inputs, outputs), 0),
         outgoing=message_buffer(block, block, outputs, block * max(targets, 1)),
+        rows=np.zeros((block, COLUMNS), np.int64),
         losses=np.zeros(block),
+        given=np.zeros((block, outputs), np.float32),
     )
 
 
