@@ -18,6 +18,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from streamrnn.feedback import Last
 from streamrnn.schedule import FRAMES, FREE, SLOT, TARGETS, Schedule
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Manifest(msgspec.Struct):
     sha256: dict[str, str]  # of each stage file
     parameters_sha256: str
     position: int = 0  # frames taken from the daemon's own source
+    last: dict[int, list] = {}  # what can be fed back to each stream, see streamrnn.feedback
+    tokens: bool = True  # whether that goes in as tokens
 
 
 def number_name(number: int) -> str:
@@ -223,6 +226,8 @@ def save(net: "Network", folder: Path) -> None:
         fresh=sorted(net._fresh),
         losses={number: loss if isfinite(loss) else None for number, loss in net._losses.items()},
         frames=0,
+        last={number: last.plain() for number, last in net._last.items()},
+        tokens=net._tokens,
         sha256=hashes,
         parameters_sha256=net.parameters_sha256(),
     )
@@ -242,5 +247,7 @@ def load(folder: Path) -> "Network":
     restore(folder, manifest, net.stages, 0, net._schedule)
     net.names = {name: number for number, name in enumerate(manifest.streams) if name is not None}
     net._used, net._fresh = len(manifest.streams), set(manifest.fresh)
+    net._last = {number: Last.of(plain) for number, plain in manifest.last.items()}
+    net._tokens = manifest.tokens
     net._losses = {number: nan if loss is None else loss for number, loss in manifest.losses.items()}
     return net

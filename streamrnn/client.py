@@ -3,7 +3,9 @@
 A client belongs to one thread. Every call has a timeout.
 """
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from math import isnan, nan
 from typing import Any, NamedTuple
 
@@ -32,6 +34,7 @@ from streamrnn.inputs import as_vector
 from streamrnn.verbs import Verbs
 from streamrnn.wire import (
     ACCEPTED,
+    ALIVE,
     CLOSE,
     FRAMES,
     NO_VECTORS,
@@ -147,6 +150,7 @@ class Client(Verbs):
         self._results: dict[int, list[Message]] = {}  # request -> the outputs that it asked for, while they are awaited
         self._accepted: dict[int, int] = {}  # request -> SEQ of its first frame, for those that are waited for
         self._begin: set[str] = set()
+        self._own_stream = False  # whether it has been used
         try:
             facts = self._ask("hello")
         except DaemonGone:
@@ -184,6 +188,9 @@ class Client(Verbs):
 
     def close(self) -> None:
         """Let go of every socket; frames that were sent still go out."""
+        if self._own_stream:
+            with suppress(zmq.Again):
+                self._gate.send_multipart([b"", pack(Message(CLOSE))], zmq.DONTWAIT)
         self._context.destroy(linger=None)
 
     def _ask(self, what: str) -> dict[str, Any]:
@@ -223,7 +230,7 @@ class Client(Verbs):
         while len(self._unanswered) > MOST_UNANSWERED:
             self._hear(self.timeout)
         while self._unanswered and self._gate.poll(0):
-            self._hear(0)
+            self._take_answer()
 
     def flush(self) -> None:
         """Wait until every frame sent has been accepted. Raises FrameRefused, DaemonGone."""
@@ -309,8 +316,13 @@ class Client(Verbs):
         size = COLUMNS * 8 + 4 * (X.shape[1] + targets.shape[1])
         most = max(1, (self._largest_message - ROOM) // size)
         heard: list[Message] = []
+        self._own_stream |= stream is None
         for start in range(0, len(frames), most):
             part = slice(start, start + most)
+            if start and drawing.own:  # what the part before has drawn with goes on, from its last output
+                drawing = msgspec.structs.replace(drawing, seed=None)
+            if drawing.own and start + most < len(frames):
+                frames[start + most - 1, FLAGS] |= ECHO
             flags = frames[part, FLAGS]
             vectors = X[part][flags & (INPUT | FEEDBACK) == INPUT] if X.shape[1] else NO_VECTORS
             last = start + most >= len(frames)
@@ -319,8 +331,10 @@ class Client(Verbs):
             number = self._request(stream or "", frames[part], vectors, extra, msgspec.json.encode(options))
             if wait:
                 self._results[number] = []
-                self._wait_for(number)
-                heard += self._results.pop(number)
+                try:
+                    self._wait_for(number)
+                finally:
+                    heard += self._results.pop(number)
             else:
                 self._keep_up()
         Y = np.concatenate([message.vectors for message in heard]) if heard else NO_VECTORS
@@ -358,8 +372,14 @@ class Client(Verbs):
 
     def _hear(self, timeout: float) -> None:
         """Take one answer of the gate. Raises FrameRefused, DaemonGone."""
-        if not self._gate.poll(int(timeout * 1000)):
-            raise DaemonGone(f'the daemon "{self.name}" has not answered for {timeout} s')
+        deadline, kind = time.monotonic() + timeout, ALIVE
+        while kind == ALIVE:  # which says nothing of what is waited for
+            if not self._gate.poll(int(max(0.0, deadline - time.monotonic()) * 1000)):
+                raise DaemonGone(f'the daemon "{self.name}" has not answered for {timeout} s')
+            kind = self._take_answer()
+
+    def _take_answer(self) -> int:
+        """Take the message that is there; its kind. Raises FrameRefused, DaemonGone."""
         try:
             message = unpack(self._gate.recv())
         except WireError as error:
@@ -367,13 +387,14 @@ class Client(Verbs):
         if message.kind == RESULT:
             if message.number in self._results:
                 self._results[message.number].append(message)
-            return
+            return message.kind
         self._unanswered.discard(message.number)
         if message.kind == REFUSED:
             self._accepted.pop(message.number, None)
             raise FrameRefused(text_of(message))
         if message.kind == ACCEPTED and message.number in self._accepted:
             self._accepted[message.number] = int(message.frames[0, SEQ])
+        return message.kind
 
 
 def _flags(begin: bool, end: bool) -> int:

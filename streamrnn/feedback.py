@@ -6,6 +6,7 @@ for what comes from outside.
 """
 
 from collections import deque
+from functools import cached_property
 from math import inf
 from typing import NamedTuple
 
@@ -77,10 +78,38 @@ class Last(NamedTuple):
 
     value: Value | None = None  # its target, or what was drawn
     y: np.ndarray | None = None  # its output
+    chance: "Chance | None" = None  # what was drawn with
 
     @property
     def unknown(self) -> bool:
         return self.value is None and self.y is None
+
+    def plain(self) -> list:
+        """What `Last.of` needs to make the same again, except for chance; an output that is not finite is unknown."""
+        value = self.value.tolist() if isinstance(self.value, np.ndarray) else self.value
+        return [value, self.y.tolist() if self.y is not None and np.isfinite(self.y).all() else None]
+
+    @classmethod
+    def of(cls, plain: list) -> "Last":
+        """From what `plain` gave."""
+        value, y = plain
+        value = np.array(value, np.float32) if isinstance(value, list) else value
+        return cls(value, None if y is None else np.array(y, np.float32))
+
+
+class Chance:
+    """The random numbers of a sequence: what is drawn, and whether it takes the place of a target. Made when needed."""
+
+    def __init__(self, seed: int | None) -> None:
+        self.seed = seed
+
+    @cached_property
+    def draws(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+    @cached_property
+    def choices(self) -> np.random.Generator:
+        return np.random.default_rng(None if self.seed is None else [self.seed, 1])
 
 
 def draw(probabilities: np.ndarray, temperature: float, top_k: int, rng: np.random.Generator) -> int:
@@ -125,28 +154,32 @@ class Unrolling:
         self._at = self._unheard = 0
         self._waits = False  # for an output to feed back
         self._open: deque[int] = deque()  # frames whose input is an output
+        self._chance = Chance(drawing.seed)
         if self._left or (frames[:, FLAGS] & FEEDBACK).any():
             shape.check()
-            self._rng = np.random.default_rng(drawing.seed)
+            if last.chance and drawing.seed is None:
+                self._chance = last.chance
             self._feed_targets()
 
     def _feed_targets(self) -> None:
         flags = self.frames[:, FLAGS]
         if self._left and (flags[-1] & END or not flags[-1] & INPUT):
             raise ValueError("only a frame with an input that does not end its sequence can be gone on from")
-        fed = np.flatnonzero(flags & FEEDBACK)
-        own = self._rng.random(len(fed)) < self.drawing.own
-        for k, is_own in zip(fed.tolist(), own.tolist(), strict=True):
+        for k in np.flatnonzero(flags & FEEDBACK).tolist():
             if flags[k] & BEGIN or (k and flags[k - 1] & END) or (not k and self.last.unknown):
                 raise ValueError("there is nothing to feed back: the frame before is unknown, or of another sequence")
             target = self._target(k - 1) if k else self.last.value
+            is_own = self.drawing.own > 0 and self._chance.choices.random() < self.drawing.own
             if target is not None and not (is_own and (flags[k - 1] & INPUT if k else self.last.y is not None)):
                 self._feed(k, target)
             elif k:
                 self._open.append(k)
             else:
                 assert self.last.y is not None
-                self._feed(0, self.shape.read(self.last.y, self.drawing, self._rng))
+                self._feed(0, self._read(self.last.y))
+
+    def _read(self, y: np.ndarray) -> Value:
+        return self.shape.read(y, self.drawing, self._chance.draws)
 
     def _target(self, k: int) -> Value | None:
         if not self.frames[k, FLAGS] & SCORED:
@@ -173,7 +206,7 @@ class Unrolling:
             self._waits = True
         self._unheard += int(np.count_nonzero(self.frames[part, FLAGS] & ECHO))
         if part.stop == len(self.frames):
-            self.last = Last(self._target(part.stop - 1))
+            self.last = Last(self._target(part.stop - 1), None, self._chance)
         return self.frames[part], self.X[part], self.targets[part]
 
     def hear(self, y: np.ndarray) -> Value | None:
@@ -181,11 +214,11 @@ class Unrolling:
         self._unheard -= 1
         if self._unheard or not self._waits:
             if self._at == len(self.frames) and not self._unheard and self.frames[-1, FLAGS] & ECHO:
-                self.last = Last(self.last.value, y)
+                self.last = Last(self.last.value, y, self._chance)
             return None
         self._waits = False
-        value = self.shape.read(y, self.drawing, self._rng)
-        self.last = Last(value, y)
+        value = self._read(y)
+        self.last = Last(value, y, self._chance)
         if self._open:
             self._feed(self._open.popleft(), value)
         else:

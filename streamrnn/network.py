@@ -71,7 +71,8 @@ class Network(Verbs):
         self._used = 0  # numbers given to streams
         self._fresh: set[int] = set()  # streams whose next frame begins a sequence
         self._losses: dict[int, float] = {}
-        self._last: dict[int, tuple[Last, bool]] = {}  # what can be fed back, and whether inputs are tokens
+        self._last: dict[int, Last] = {}  # what can be fed back
+        self._tokens = True  # whether inputs are tokens
         self._rng = np.random.default_rng(seed)
         self._allocate(1)
 
@@ -213,15 +214,14 @@ class Network(Verbs):
             self._last.pop(number, None)
             self._fresh.add(number)
         else:
-            self._last[number] = last, tokens
+            self._last[number], self._tokens = last, tokens
             self._fresh.discard(number)
 
     def _fed_back(self, stream: str, begin: bool) -> int | np.ndarray:
         number = self.names.get(stream, -1)
         if begin or number in self._fresh or number not in self._last:
             raise ValueError("there is nothing to feed back: the frame before is unknown, or of another sequence")
-        last, tokens = self._last[number]
-        shape = self._shape(tokens)
+        last, shape = self._last[number], self._shape(self._tokens)
         shape.check()
         assert last.y is not None
         return shape.feed(shape.read(last.y, Drawing(), self._rng) if last.value is None else last.value)

@@ -26,7 +26,7 @@ FRAMES, TARGETS, SLOT = range(3)
 # columns of Schedule.queue, behind FRAMES, TARGETS, SLOT
 VERSION = 3
 # columns of Schedule.counters
-CLOSED, LEARNED, APPLIED, FREE, DUE = range(5)
+CLOSED, LEARNED, APPLIED, FREE, DUE, CUT = range(6)
 
 
 class Schedule(NamedTuple):
@@ -36,7 +36,8 @@ class Schedule(NamedTuple):
     streams: np.ndarray  # (streams, 3): the open window of each stream
     queue: np.ndarray  # (closed windows at most, 4): a ring, by number
     free: np.ndarray  # (slots,): a stack of unused tape slots
-    counters: np.ndarray  # windows CLOSED and LEARNED from, updates APPLIED, FREE slots, whether an update is DUE
+    counters: np.ndarray  # windows CLOSED and LEARNED from, updates APPLIED, FREE slots, whether an update is DUE,
+    # CUT: the stream whose window was closed by the frame behind the newest segment, -1 if none was
     plan: np.ndarray  # (block, PLAN_COLUMNS): one row a frame with an input
     where: np.ndarray  # (block, 2): slot and row of the step that a frame's target belongs to, -1 for none
 
@@ -48,8 +49,8 @@ def most_closed(accumulate: int, delay: int) -> int:
 
 def new_schedule(sizes: Sizes, accumulate: int, delay: int) -> Schedule:
     """An empty schedule for that many streams, tape slots and frames a block."""
-    counters = np.zeros(5, np.int64)
-    counters[FREE] = sizes.slots
+    counters = np.zeros(6, np.int64)
+    counters[FREE], counters[CUT] = sizes.slots, -1
     streams = np.zeros((sizes.streams, 3), np.int64)
     streams[:, SLOT] = -1
     return Schedule(
@@ -96,6 +97,7 @@ def close(t, stream):
 def scan(t, frames, start):
     """Plan frames[start:], up to where an update is due or the end. Returns (end, frames with an input)."""
     inputs = 0
+    t.counters[CUT] = -1
     for k in range(start, frames.shape[0]):
         flags, stream = frames[k, FLAGS], frames[k, STREAM]
         window = t.streams[stream]
@@ -104,6 +106,7 @@ def scan(t, frames, start):
             slide = (t.config[WINDOW] + 1) // 2
             window[FRAMES] -= slide
         elif ((flags & INPUT and full) or flags & BEGIN) and close(t, stream):
+            t.counters[CUT] = stream
             return k, inputs
         if flags & INPUT:
             if window[SLOT] < 0:

@@ -81,10 +81,10 @@ class Verbs:
         frames[-1, FLAGS] |= EMIT
         drawing = Drawing(
             temperature=float(temperature),
-            top_k=top_k,
-            seed=seed,
+            top_k=_whole("top_k", top_k),
+            seed=None if seed is None else _whole("seed", seed),
             until=self._symbol(until),
-            max_length=_at_least_one(max_length),
+            max_length=_whole("max_length", max_length, 1),
         )
         written, *_ = self._perform(stream, frames, X, self._no_targets(frames), drawing, True)
         if not isinstance(start, str | bytes):
@@ -105,7 +105,7 @@ class Verbs:
     ) -> Any:
         """Read a whole sequence, then write another: `generate`, taking the likeliest class if not told else."""
         return self.generate(
-            sequence if isinstance(sequence, str | bytes) else list(sequence),
+            sequence if isinstance(sequence, str | bytes) else list(_many(sequence)),
             until=until,
             max_length=max_length,
             temperature=temperature,
@@ -148,7 +148,7 @@ class Verbs:
         frames[-1, FLAGS] |= END
         every = np.zeros((len(frames), vectors.shape[1]), np.float32)
         every[first:] = vectors
-        drawing = Drawing(temperature=1.0, own=float(own), seed=seed)
+        drawing = Drawing(temperature=1.0, own=float(own), seed=None if seed is None else _whole("seed", seed))
         return self._perform(stream, frames, X, every, drawing, False)[2]
 
     def _is_one(self, x: Any) -> bool:
@@ -161,7 +161,7 @@ class Verbs:
     def _as_frames(self, sequence: Any) -> tuple[np.ndarray, np.ndarray]:
         """The frames of a sequence, and their vectors (n, I), or (n, 0) where they are tokens."""
         inputs = self._shape(True).inputs
-        sequence = _as_bytes(sequence, inputs, "takes")
+        sequence = _many(_as_bytes(sequence, inputs, "takes"))
         if not len(sequence):
             raise ValueError("a sequence has at least one frame")
         frames = np.zeros((len(sequence), COLUMNS), np.int64)
@@ -181,7 +181,7 @@ class Verbs:
 
     def _as_targets(self, targets: Any) -> tuple[np.ndarray, np.ndarray]:
         """Classes (n,) and vectors (n, 0), or zeros (n,) and values (n, K)."""
-        shape = self._shape(True)
+        shape, targets = self._shape(True), _many(targets)
         if shape.classes:
             targets = as_tokens(_as_bytes(targets, shape.outputs, "says"), shape.outputs)
             values = np.zeros((len(targets), 0), np.float32)
@@ -222,6 +222,13 @@ def as_tokens(values: Many, size: int) -> np.ndarray:
     return tokens.astype(np.int64)
 
 
+def _many(values: Any) -> Any:
+    """Raises ValueError if they are no list or array."""
+    if not hasattr(values, "__len__"):
+        raise ValueError(f"expected a list or an array, got {type(values).__name__}")
+    return values
+
+
 def _as_bytes(text: Any, size: int, does: str) -> Any:
     """A text as its bytes; anything else as it is. Raises ValueError if the network has no bytes."""
     if isinstance(text, str | bytes) and size != BYTES:
@@ -229,7 +236,10 @@ def _as_bytes(text: Any, size: int, does: str) -> Any:
     return text.encode() if isinstance(text, str) else text
 
 
-def _at_least_one(max_length: int) -> int:
-    if max_length < 1:
-        raise ValueError(f"max_length must be at least 1, not {max_length}")
-    return max_length
+def _whole(name: str, value: Any, least: int | None = None) -> int:
+    """Raises ValueError if value is no int, or below `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"{name} must be an int, not {value!r}")
+    if least is not None and value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+    return int(value)

@@ -20,7 +20,7 @@ HEADER = 8
 # positions in the header
 H_MAGIC, H_KIND, H_EPOCH, H_NUMBER, H_FRAMES, H_VECTORS, H_WIDTH, H_EXTRA = range(HEADER)
 # kinds
-FRAMES = 1  # frames on their way down, `number` 1 if more of the gate's block come; or from a client
+FRAMES = 1  # frames on their way down, `number`: see streamrnn.workers.loop; or from a client
 GRADIENT = 2  # of the inputs of window `number`, on its way up
 OUTPUT = 3  # what the readout said
 BARRIER = 4  # checkpoint `number`; frames[0]: the frames accepted before it and the streams in use

@@ -58,6 +58,7 @@ ORDER = {
     "frames": FIRST,
     "streams": [],
     "fresh": [],
+    "last": {},
 }
 VALUES = ORDER | {"classes": 0, "target_classes": 0, "input_size": WIDTH, "target_size": WIDTH}
 

@@ -377,3 +377,27 @@ def test_a_generation_is_refused_when_the_daemon_stops():
             with pytest.raises(sr.FrameRefused, match=r"the daemon is stopping: \d+ frames were taken"):
                 asked.result(TIMEOUT)
         assert sr.load(daemon.checkpoint()).names.keys() == {"kept"}
+
+
+BEFORE_A_FRAME = {
+    "a frame that begins": [(1, 2, False), (3, 1, False), (5, 0, True), (2, 1, False)],
+    "a frame that finds it full": [(1, 2, False), (3, 1, False), (5, 0, False), (2, None, False), (6, 3, False)],
+}
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+@pytest.mark.parametrize("frames", BEFORE_A_FRAME.values(), ids=BEFORE_A_FRAME)
+def test_a_window_that_closes_before_a_frame_is_learned_from(frames, delay):
+    network = Network("tokens 8", ["gru 8", "lstm 6"], "softmax 4", gradient_delay=delay)
+    net = network.here()
+    with network.daemon() as daemon:
+        daemon.start()
+        with daemon.client() as client:
+            for x, target, begin in frames * 20:
+                given = (x,) if target is None else (x, target)
+                (net.step if target is None else net.learn)(*given, stream="s", begin=begin)
+                client.send(*given, stream="s", begin=begin)
+            client.flush()
+        daemon.stop()
+        learned = sr.load(daemon.checkpoint()).parameters_sha256()
+    assert learned == net.parameters_sha256() != network.here().parameters_sha256()

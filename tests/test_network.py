@@ -637,3 +637,13 @@ def test_what_cannot_be_built_raises(make):
     with pytest.raises(ValueError, match=r"\w") as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def test_a_loaded_network_feeds_back_what_it_would_have(tmp_path):
+    net = sr.Network([sr.GRU(7, 8)], sr.Softmax(4), sr.SGD(0.1))
+    net.step(1)
+    net.learn(2, 3, stream="taught")
+    net.save(tmp_path / "net")
+    again = sr.load(tmp_path / "net")
+    for stream in ("", "taught"):
+        assert np.array_equal(again.step(None, stream=stream), net.step(None, stream=stream))

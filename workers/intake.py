@@ -138,7 +138,7 @@ class Intake:
         self.stale: set[int] = set()  # numbers that were another stream's before
         self.begun: set[int] = set()  # streams that have had a frame, and whose sequence has not ended
         self.waiting: set[int] = set()  # streams whose newest frame may still get its target
-        self.last: dict[int, Last] = {}  # what can be fed back to each stream
+        self.last = {int(number): Last.of(plain) for number, plain in order["last"].items()}  # what can be fed back
         classes = self.target_classes
         self.shape = Shape(self.inputs or self.classes, self.targets or classes, not self.inputs, classes > 0)
         self.seq = order["frames"]
@@ -250,6 +250,8 @@ class Intake:
         """Raise Refused if a client's message does not fit this network."""
         if message.kind != FRAMES:
             raise Refused(f"a message of kind {message.kind} is not for the gate")
+        if self.classes and message.vectors.size:
+            raise Refused("this daemon takes tokens, the input is a vector")
         waiting = self.names.get(name, -1) in self.waiting
         fault, given, scored = look_at(
             message.frames.copy(), waiting, self.predict_next, self.classes, self.target_classes
@@ -266,8 +268,6 @@ class Intake:
 
     @staticmethod
     def _check_vectors(what: str, count: int, vectors: np.ndarray, size: int) -> None:
-        if not size and vectors.size:
-            raise Refused(f"this daemon takes tokens, the {what} is a vector")
         if size and (len(vectors) != count or (count and vectors.shape[1] != size)):
             came = f"{vectors.shape[1]} numbers" if vectors.size else "a token"
             raise Refused(f"{what}s are vectors of {size} numbers, got {came}")
@@ -275,9 +275,10 @@ class Intake:
             raise Refused(f"the {what} holds NaN or infinity")
 
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint keeps: frames accepted, names by number, and streams whose next frame begins a sequence."""
+        """What a checkpoint keeps: frames accepted, names by number, streams that begin next, what can be fed back."""
         fresh = [number for number in self.names.values() if number not in self.begun]
-        return {"frames": self.seq, "names": by_number(self.names, self.used), "fresh": fresh}
+        last = {number: last.plain() for number, last in self.last.items()}
+        return {"frames": self.seq, "names": by_number(self.names, self.used), "fresh": fresh, "last": last}
 
     def block(self) -> bytes:
         """The frames let in since the last call, as one message."""

@@ -113,7 +113,8 @@ class Lines:
 
     def _close(self, name: str) -> None:
         self.flush()  # before the number can be given another name
-        self.intake.close(name)
+        if name in self.intake.names or not name.startswith(OWN):
+            self.intake.close(name)
 
     def _let_in(self, request: Request) -> bool:
         """True if all of it has been let in, and every output that it asked for has come."""

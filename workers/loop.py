@@ -12,7 +12,7 @@ from streamrnn import chain
 from streamrnn.buffers import INPUTS, OUTPUTS
 from streamrnn.frames import COLUMNS, ECHO, EMIT, FLAGS, INPUT, SCORED, TOKEN
 from streamrnn.jit import kernel
-from streamrnn.schedule import CLOSED, LEARNED
+from streamrnn.schedule import CLOSED, CUT, LEARNED, close
 from streamrnn.schedule import FRAMES as WINDOW_FRAMES
 from streamrnn.wire import (
     BARRIER,
@@ -40,6 +40,10 @@ EPOCH, START, USED_INPUTS, USED_TARGETS, HAS_FRAMES, HAS_BARRIER, DONE_FRAMES, B
 )
 # why `serve` returns
 PAUSE, AT_BARRIER = range(2)
+
+# H_NUMBER of frames: MORE if more of the gate's block come, and CUTS times one more than the stream whose window the
+# next frame closes, if it does: who comes after must close it too, for the frame may wait for what is learned from it
+MORE, CUTS = 1, 2
 
 PATIENCE = 200  # milliseconds without a message before Python has a look
 MESSAGES = 256  # before Python has a look
@@ -166,26 +170,38 @@ def work(stages, t, links):
     start = state[START]
     X = X[state[USED_INPUTS] :]
     end, inputs = chain.advance(stages, t, frames, start, X)
-    segment = frames[start:end]
+    segment, cut = frames[start:end], t.counters[CUT]
+    if end == frames.shape[0] and links.incoming[H_NUMBER] > MORE:
+        cut = links.incoming[H_NUMBER] // CUTS - 1
+        close(t, cut)
     scored = 0
     for k in range(segment.shape[0]):
         scored += 1 if segment[k, FLAGS] & SCORED else 0
     width = state[TARGET_WIDTH]
     targets = targets[state[USED_TARGETS] * width : (state[USED_TARGETS] + scored) * width]
     last = stages[len(stages) - 1]
-    more = 1 if end < frames.shape[0] or links.incoming[H_NUMBER] else 0
+    more = end < frames.shape[0] or links.incoming[H_NUMBER] & MORE
     if chain.ends_in_readout(stages):
         if state[READY] + end - start > links.rows.shape[0]:
             send_outputs(links)
         losses = links.losses[state[READY] :]
         chain.score(last, t, segment, targets.reshape(scored if width else 0, width), losses)
         keep(links, segment, last.output[:inputs])
-        if not more:
+        if not more and state[READY] > 0:
             send_outputs(links)
         echo(links, segment, last.output[:inputs])
     else:
         message = links.outgoing
-        start_message(message, FRAMES, state[EPOCH], more, end - start, inputs, last.config[OUTPUTS], targets.shape[0])
+        start_message(
+            message,
+            FRAMES,
+            state[EPOCH],
+            (MORE if more else 0) + CUTS * (cut + 1),
+            end - start,
+            inputs,
+            last.config[OUTPUTS],
+            targets.shape[0],
+        )
         rows, vectors, extra = parts(message)
         rows[:] = segment
         rows[:, TOKEN] = -1  # from here on the inputs are vectors
@@ -265,7 +281,7 @@ def accept(links):
         state[START] = 0
         state[USED_INPUTS] = 0
         state[USED_TARGETS] = 0
-        state[HAS_FRAMES] = 1 if 0 < links.incoming[H_FRAMES] <= links.losses.shape[0] else 0
+        state[HAS_FRAMES] = 1 if links.incoming[H_FRAMES] <= links.losses.shape[0] else 0
         state[BAD] += 1 - state[HAS_FRAMES]
     else:
         send(links, FRAMES_OUT, links.incoming)

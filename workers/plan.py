@@ -100,5 +100,6 @@ def gate_order(config: Config, manifest: Manifest) -> dict[str, Any]:
         "target_classes": config.readout.size if token_targets else 0,
         "frames": manifest.frames,
         "fresh": manifest.fresh,
+        "last": manifest.last,
         "position": manifest.position,
     }

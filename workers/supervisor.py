@@ -261,6 +261,8 @@ class Supervisor:
             sha256=hashes,
             parameters_sha256=checkpoint.parameters_sha256(temporary, len(hashes)),
             position=gate["position"],
+            last={int(number): last for number, last in gate["last"].items()},
+            tokens=self.config.input.kind == "tokens",
         )
         checkpoint.complete(temporary, self.target, self.manifest)
         checkpoint.prune(self.checkpoints, self.config.state.keep)
