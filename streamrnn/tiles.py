@@ -203,7 +203,7 @@ if DISABLED:  # plain Python in their place, for coverage runs: as accurate, not
         return np.float32(np.dot(a, b))
 
     def product(A: Any, B: Any, C: Any) -> None:
-        for k in range(len(B)):
+        for k in range(A.shape[1]):
             C += A[:, k : k + 1] * B[k]
 
     def transposed_product(A: Any, B: Any, C: Any) -> None:
