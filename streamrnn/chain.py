@@ -11,6 +11,7 @@ from streamrnn import optimizers, stage
 from streamrnn.buffers import EXAMPLE, KIND, PLAN_TOKEN, SOFTMAX
 from streamrnn.frames import FLAGS, INPUT, NEW, SCORED, STREAM, TARGET
 from streamrnn.jit import kernel, linked
+from streamrnn.linear import copy, copy_rows
 from streamrnn.schedule import (
     ACCUMULATE,
     APPLIED,
@@ -114,7 +115,7 @@ def settle(stages, t):
         for i in range(len(stages)):
             s = stages[i]
             if t.counters[LEARNED] < t.counters[CLOSED]:
-                s.versions[t.counters[APPLIED] % s.versions.shape[0]] = s.params
+                copy(s.params, s.versions[t.counters[APPLIED] % s.versions.shape[0]])
             update(s, group % (delay + 1), accumulate)
         t.counters[APPLIED] += 1
     t.counters[DUE] = 0
@@ -130,7 +131,7 @@ def run(stages, t, frames, X, targets, losses, Y):
     while start < frames.shape[0]:
         end, count = advance(stages, t, frames, start, X[inputs:])
         met += score(readout, t, frames[start:end], targets[met:], losses[start:end])
-        Y[inputs : inputs + count] = readout.output[:count]
+        copy_rows(readout.output[:count], Y[inputs : inputs + count])
         inputs += count
         while t.counters[LEARNED] < t.counters[CLOSED]:
             learn(stages, t, nothing)

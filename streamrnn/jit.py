@@ -45,10 +45,14 @@ CACHE_FOLDER = cache_folder()
 
 
 def kernel(function: Callable) -> Any:
-    """Compile a function: no Python inside, strict arithmetic, the GIL released, machine code kept on disk."""
+    """Compile a function: no Python inside, strict arithmetic, the GIL released, machine code kept on disk.
+
+    Without Numba's run time nothing can be allocated, and no view of an array counts its references, which would cost a
+    small layer more than its arithmetic does.
+    """
     before, config.CACHE_DIR = config.CACHE_DIR, str(CACHE_FOLDER)  # type: ignore[attr-defined]
     try:
-        return njit(error_model="numpy", nogil=True, cache=True)(function)
+        return njit(error_model="numpy", nogil=True, cache=True, _nrt=False)(function)  # type: ignore[call-overload]
     finally:
         config.CACHE_DIR = before  # type: ignore[attr-defined]
 

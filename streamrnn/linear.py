@@ -10,6 +10,27 @@ from streamrnn.tiles import product, transposed_product
 
 
 @kernel
+def copy(b, c):
+    """c (N,) = b (N,). Numba's own assignment asks for memory, in case they overlap."""
+    for j in range(c.shape[0]):
+        c[j] = b[j]
+
+
+@kernel
+def add(b, c):
+    """c (N,) += b (N,)."""
+    for j in range(c.shape[0]):
+        c[j] += b[j]
+
+
+@kernel
+def copy_rows(B, C):
+    """C (M, N) = B (M, N)."""
+    for m in range(C.shape[0]):
+        copy(B[m], C[m])
+
+
+@kernel
 def add_row_product(a, B, c):
     """c (N,) += a (K,) @ B (K, N)."""
     K, N = B.shape
@@ -44,5 +65,4 @@ def add_transposed(A, B, C):
 def add_rows(A, c):
     """c (N,) += the sum of the rows of A (M, N), first row first."""
     for m in range(A.shape[0]):
-        for j in range(c.shape[0]):
-            c[j] += A[m, j]
+        add(A[m], c)

@@ -11,6 +11,7 @@ from numba import float64
 from streamrnn.activations import ONE, exp
 from streamrnn.buffers import GAUSSIAN, LINEAR, SOFTMAX, Sizes, allocate
 from streamrnn.jit import kernel
+from streamrnn.linear import copy
 from streamrnn.parameters import Parameters, glorot
 
 SMALLEST_PROBABILITY = 1e-37  # the loss of a target that was held impossible stays finite
@@ -41,7 +42,7 @@ def score(kind, y, token, target, d):
     """Loss of output y against a token or target (size,); d becomes its gradient with respect to the raw output."""
     loss = 0.0
     if kind == SOFTMAX:
-        d[:] = y
+        copy(y, d)
         d[token] -= ONE
         p = float64(y[token])
         loss = -log(SMALLEST_PROBABILITY if p < SMALLEST_PROBABILITY else p)

@@ -18,6 +18,7 @@ import numpy as np
 from streamrnn.buffers import PLAN_BEGIN, PLAN_COLUMNS, PLAN_ROW, PLAN_SLIDE, PLAN_SLOT, PLAN_STREAM, PLAN_TOKEN, Sizes
 from streamrnn.frames import BEGIN, END, FLAGS, INPUT, NEW, SCORED, STREAM, TOKEN
 from streamrnn.jit import kernel
+from streamrnn.linear import copy
 
 # columns of Schedule.config
 WINDOW, ACCUMULATE, DELAY = range(3)
@@ -80,7 +81,7 @@ def close(t, stream):
     slot, targets = window[SLOT], window[TARGETS]
     if targets > 0:
         entry = t.queue[counters[CLOSED] % t.queue.shape[0]]
-        entry[:VERSION] = window
+        copy(window, entry[:VERSION])
         entry[VERSION] = counters[APPLIED]
         counters[CLOSED] += 1
         if counters[CLOSED] % t.config[ACCUMULATE] == 0:

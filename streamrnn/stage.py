@@ -28,7 +28,7 @@ from streamrnn.buffers import (
 )
 from streamrnn.frames import NEW
 from streamrnn.jit import kernel
-from streamrnn.linear import add_product, add_row_product, add_rows, add_transposed
+from streamrnn.linear import add, add_product, add_row_product, add_rows, add_transposed, copy
 
 
 @kernel
@@ -59,7 +59,7 @@ def slide(s, slot, count):
     """Drop the oldest `count` frames of a layer's tape. (A readout need not: frames without a target weigh nothing.)"""
     for part in cell_tape(s, slot):
         for t in range(count, part.shape[0]):
-            part[t - count] = part[t]
+            copy(part[t], part[t - count])
     tokens = s.tokens[slot]
     for t in range(count, tokens.shape[0]):
         tokens[t - count] = tokens[t]
@@ -100,10 +100,10 @@ def cell_forward(s, plan, X):
     frames = plan.shape[0]
     Z, u = s.z[:frames], s.u[0]
     for r in range(frames):
-        Z[r] = b_h
+        copy(b_h, Z[r])
         token = plan[r, PLAN_TOKEN]
         if token >= 0:
-            Z[r] += W_xh[token]
+            add(W_xh[token], Z[r])
         elif s.config[STANDARDIZE]:
             stats = s.stats[plan[r, PLAN_STREAM]]
             if plan[r, PLAN_BEGIN] & NEW:
@@ -121,22 +121,22 @@ def cell_forward(s, plan, X):
             state[:] = 0
         h = state[:H]
         if row == 0:
-            tape_H[0] = h
+            copy(h, tape_H[0])
         s.tokens[slot, row] = plan[r, PLAN_TOKEN]
         if X.shape[0] > 0:
-            tape_X[row] = X[r]
+            copy(X[r], tape_X[row])
         else:
             tape_X[row] = 0
         u[:] = 0
         add_row_product(h, W_hh, u)
         cells.step(kind, Z[r], u, b_hn, state, tape_A[row])
-        tape_H[row + 1] = h
+        copy(h, tape_H[row + 1])
         y = s.output[r]
         if s.config[OWN_OUTPUT]:
-            y[:] = b_y
+            copy(b_y, y)
             add_row_product(h, W_hy, y)
         else:
-            y[:] = h
+            copy(h, y)
 
 
 @kernel
@@ -146,14 +146,14 @@ def readout_forward(s, plan, X):
     frames = plan.shape[0]
     output = s.output[:frames]
     for r in range(frames):
-        output[r] = b_y
+        copy(b_y, output[r])
     add_product(X, W_hy, output)
     for r in range(frames):
         row = plan[r, PLAN_ROW]
         tape_X, tape_Y, tape_D = readout_tape(s, plan[r, PLAN_SLOT])
         readouts.activate(s.config[KIND], output[r])
-        tape_X[row] = X[r]
-        tape_Y[row] = output[r]
+        copy(X[r], tape_X[row])
+        copy(output[r], tape_Y[row])
         tape_D[row] = 0
 
 
@@ -225,7 +225,7 @@ def cell_backward(s, slot, frames, params, grads, dY):
         if token < 0:
             vectors = True
         else:
-            dW_xh[token] += dz[t]
+            add(dz[t], dW_xh[token])
     if vectors:
         add_product(X[:frames].T, dz, dW_xh)
         if s.config[NEEDS_DX]:

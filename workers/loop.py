@@ -12,6 +12,7 @@ from streamrnn import chain
 from streamrnn.buffers import INPUTS, OUTPUTS
 from streamrnn.frames import COLUMNS, ECHO, EMIT, FLAGS, INPUT, SCORED, TOKEN
 from streamrnn.jit import kernel
+from streamrnn.linear import copy, copy_rows
 from streamrnn.schedule import CLOSED, CUT, LEARNED, close
 from streamrnn.schedule import FRAMES as WINDOW_FRAMES
 from streamrnn.wire import (
@@ -158,7 +159,7 @@ def learn(stages, t, links, dY):
         message = links.gradient
         start_message(message, GRADIENT, links.state[EPOCH], number, 0, frames, stages[0].config[INPUTS], 0)
         _, vectors, _ = parts(message)
-        vectors[:] = stages[0].dx[:frames]
+        copy_rows(stages[0].dx, vectors)
         send(links, GRADIENTS_OUT, message)
 
 
@@ -203,10 +204,10 @@ def work(stages, t, links):
             targets.shape[0],
         )
         rows, vectors, extra = parts(message)
-        rows[:] = segment
+        copy_rows(segment, rows)
         rows[:, TOKEN] = -1  # from here on the inputs are vectors
-        vectors[:] = last.output[:inputs]
-        extra[:] = targets
+        copy_rows(last.output, vectors)
+        copy(targets, extra)
         send(links, FRAMES_OUT, message)
     state[START] = end
     state[USED_INPUTS] += inputs
@@ -220,7 +221,7 @@ def keep(links, segment, output):
     """Keep the frames of a segment, and those of its outputs that are to be published, until they are sent."""
     state = links.state
     ready, given = state[READY], state[GIVEN]
-    links.rows[ready : ready + segment.shape[0]] = segment
+    copy_rows(segment, links.rows[ready : ready + segment.shape[0]])
     state[READY] += segment.shape[0]
     state[GIVEN] += give_outputs(segment, output, EMIT, links.given[given:])
 
@@ -232,9 +233,9 @@ def send_outputs(links):
     ready, given = state[READY], state[GIVEN]
     start_message(message, OUTPUT, state[EPOCH], 0, ready, given, links.given.shape[1], ready)
     rows, vectors, extra = parts(message)
-    rows[:] = links.rows[:ready]
+    copy_rows(links.rows, rows)
     rows[:, TOKEN] = -1
-    vectors[:] = links.given[:given]
+    copy_rows(links.given, vectors)
     for k in range(ready):
         extra[k] = links.losses[k]
     send(links, FRAMES_OUT, message)
@@ -255,7 +256,7 @@ def echo(links, segment, output):
         row = 0
         for k in range(segment.shape[0]):
             if segment[k, FLAGS] & INPUT and segment[k, FLAGS] & ECHO:
-                rows[row] = segment[k]
+                copy(segment[k], rows[row])
                 row += 1
         send(links, ECHOES_OUT, message)
 
@@ -267,7 +268,7 @@ def give_outputs(segment, output, flag, vectors):
     for k in range(segment.shape[0]):
         if segment[k, FLAGS] & INPUT:
             if segment[k, FLAGS] & flag:
-                vectors[given] = output[row]
+                copy(output[row], vectors[given])
                 given += 1
             row += 1
     return given

@@ -9,6 +9,7 @@ Gates lie in the order r, z, n along the columns of W_xh, W_hh and b_h; b_hn (H,
 
 from streamrnn.activations import ONE, sigmoid, tanh
 from streamrnn.jit import kernel
+from streamrnn.linear import copy
 
 GATES = 3  # pre-activations per unit
 STATE = ("h",)
@@ -43,7 +44,7 @@ def gradient(tape, h, dh, dc, dz, du):
         dz_z[j] = dh[j] * (h[j] - n[j]) * keep[j] * (ONE - keep[j])
     for j in range(H):
         dz_r[j] = dz_n[j] * inner[j] * r[j] * (ONE - r[j])
-    du[: 2 * H] = dz[: 2 * H]
+    copy(dz[: 2 * H], du[: 2 * H])
     du_n = du[2 * H :]
     for j in range(H):
         du_n[j] = dz_n[j] * r[j]

@@ -8,6 +8,7 @@ Gates lie in the order i, f, g, o along the columns of W_xh, W_hh and b_h.
 
 from streamrnn.activations import ONE, sigmoid, tanh
 from streamrnn.jit import kernel
+from streamrnn.linear import copy
 
 GATES = 4  # pre-activations per unit
 STATE = ("h", "c")
@@ -27,7 +28,7 @@ def step(z, u, b_hn, state, tape):
         tape[j] = tanh(z[j] + u[j])
     for j in range(3 * H, 4 * H):
         tape[j] = sigmoid(z[j] + u[j])
-    c_before[:] = c
+    copy(c, c_before)
     for j in range(H):
         c[j] = f[j] * c[j] + i[j] * g[j]
     for j in range(H):

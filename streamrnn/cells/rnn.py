@@ -2,6 +2,7 @@
 
 from streamrnn.activations import ONE, tanh
 from streamrnn.jit import kernel
+from streamrnn.linear import copy
 
 GATES = 1  # pre-activations per unit
 STATE = ("h",)
@@ -13,7 +14,7 @@ def step(z, u, b_hn, state, tape):
     """One frame. z (H,) = x W_xh + b_h, u (H,) = h W_hh; changes state (H,) in place, writes tape (H,) = h'."""
     for j in range(z.shape[0]):
         tape[j] = tanh(z[j] + u[j])
-    state[:] = tape
+    copy(tape, state)
 
 
 @kernel
