@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= configs/text.toml
 
-.PHONY: run test modes coverage lint clean install
+.PHONY: run test modes bench coverage lint clean install
 
 install: $(VENV)/installed
 
@@ -35,6 +35,20 @@ $(VENV)/installed-modes: $(VENV)/installed benchmarks/requirements.lock
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -r benchmarks/requirements.lock
 	@touch $@
 
+# Speed, ours beside the peers': make bench TEXT=FILE
+BENCH := .venv-bench
+
+bench: $(BENCH)/installed
+	@$(BENCH)/bin/python -m benchmarks $(TEXT) $(ARGS)
+
+$(BENCH)/installed: pyproject.toml requirements.lock benchmarks/peers.lock
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@echo "installing what ours is measured beside into $(BENCH) ..."
+	@$(BENCH)/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	@$(BENCH)/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps -r benchmarks/peers.lock
+	@$(BENCH)/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
 coverage: install
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest -n 0 $(UNITS)
 	@$(BIN)/python -m coverage report --include '$(KERNELS)' --fail-under 98
@@ -45,4 +59,4 @@ lint: install
 	@$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(BENCH) build *.egg-info
