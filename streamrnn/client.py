@@ -50,6 +50,7 @@ from streamrnn.wire import (
 
 CONTROL = "tcp://127.0.0.1:5703"  # where a daemon answers unless its config says otherwise
 MOST_UNANSWERED = 1000  # requests whose answer has not come; the gate keeps many times that for a client
+PARTING = 200  # milliseconds that a client's last word may take
 ROOM = 4096  # bytes of a message that are not frames
 
 
@@ -189,6 +190,8 @@ class Client(Verbs):
     def close(self) -> None:
         """Let go of every socket; frames that were sent still go out."""
         if self._own_stream:
+            if not self._unanswered:  # nobody need wait for this one to arrive
+                self._gate.setsockopt(zmq.LINGER, PARTING)
             with suppress(zmq.Again):
                 self._gate.send_multipart([b"", pack(Message(CLOSE))], zmq.DONTWAIT)
         self._context.destroy(linger=None)
