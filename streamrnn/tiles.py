@@ -82,6 +82,13 @@ def _fold(builder: Any, sums: list) -> Any:
     return builder.extract_element(lanes, ir.IntType(32)(0))
 
 
+def _element(builder: Any, array: Any, strides: Any, row: Any, column: Any) -> Any:
+    """LLVM code: the pointer to an element of a float32 matrix with these strides in bytes."""
+    byte = builder.add(builder.mul(row, strides[0]), builder.mul(column, strides[1]))
+    pointer = builder.gep(builder.bitcast(array.data, ir.IntType(8).as_pointer()), [byte])
+    return builder.bitcast(pointer, ir.FloatType().as_pointer())
+
+
 @intrinsic
 def _transposed_product(typingctx, A, B, C):  # type: ignore[no-untyped-def]
     assert A.layout == B.layout == "C", "transposed_product reads the rows of A and B in one stretch"
@@ -99,16 +106,11 @@ def _build_transposed_product(context: Any, builder: Any, signature: Any, args: 
     def row(array: Any, index: Any) -> Any:
         return builder.gep(array.data, [builder.mul(index, N)])
 
-    def place(m: Any, k: Any) -> Any:
-        byte = builder.add(builder.mul(m, stride[0]), builder.mul(k, stride[1]))
-        pointer = builder.gep(builder.bitcast(C.data, ir.IntType(8).as_pointer()), [byte])
-        return builder.bitcast(pointer, ir.FloatType().as_pointer())
-
     def tile(m: Any, k: Any, rows: int, columns: int) -> None:
         ms, ks = [builder.add(m, size(i)) for i in range(rows)], [builder.add(k, size(j)) for j in range(columns)]
         totals = _dots(builder, N, [row(A, i) for i in ms], [row(B, j) for j in ks])
         for total, (i, j) in zip(totals, [(i, j) for i in ms for j in ks], strict=True):
-            pointer = place(i, j)
+            pointer = _element(builder, C, stride, i, j)
             builder.store(builder.fadd(builder.load(pointer), total), pointer)
 
     def rows(k: Any, columns: int) -> None:
@@ -140,11 +142,6 @@ def _build_product(context: Any, builder: Any, signature: Any, args: Any) -> Any
     size, zero = M.type, M.type(0)
     strides = [cgutils.unpack_tuple(builder, array.strides) for array in (A, B, C)]
 
-    def at(array: Any, stride: Any, row: Any, column: Any) -> Any:
-        byte = builder.add(builder.mul(row, stride[0]), builder.mul(column, stride[1]))
-        pointer = builder.gep(builder.bitcast(array.data, ir.IntType(8).as_pointer()), [byte])
-        return builder.bitcast(pointer, ir.FloatType().as_pointer())
-
     def tile(m: Any, n: Any, rows: int, vectors: int, lanes: int) -> None:
         """C[m : m + rows, n : n + vectors * lanes] += A[m : m + rows] @ B[:, those columns]."""
         kind = ir.VectorType(ir.FloatType(), lanes) if lanes > 1 else ir.FloatType()
@@ -153,7 +150,7 @@ def _build_product(context: Any, builder: Any, signature: Any, args: Any) -> Any
         places = [(r, v) for r in range(rows) for v in range(vectors)]
 
         def vector(array: Any, stride: Any, row: Any, v: int) -> Any:
-            pointer = at(array, stride, row, builder.add(n, size(v * lanes)))
+            pointer = _element(builder, array, stride, row, builder.add(n, size(v * lanes)))
             return builder.bitcast(pointer, kind.as_pointer())
 
         def load(pointer: Any) -> Any:
@@ -174,7 +171,7 @@ def _build_product(context: Any, builder: Any, signature: Any, args: Any) -> Any
         with cgutils.for_range(builder, K) as loop:
             b = [load(vector(B, strides[1], loop.index, v)) for v in range(vectors)]
             for r in range(rows):
-                a = spread(builder.load(at(A, strides[0], builder.add(m, size(r)), loop.index)))
+                a = spread(builder.load(_element(builder, A, strides[0], builder.add(m, size(r)), loop.index)))
                 for v in range(vectors):
                     builder.store(builder.call(fma, [a, b[v], builder.load(sums[r, v])]), sums[r, v])
         for place in places:

@@ -258,7 +258,7 @@ class Intake:
         )
         if fault:
             raise Refused(FAULTS[fault].format(classes=self.classes, target_classes=self.target_classes))
-        self._check_vectors("input", given, message.vectors, self.inputs)
+        self._check_vectors(given, message.vectors, self.inputs)
         if message.extra.size != self.targets * scored:
             raise Refused(f"{scored} targets of {self.targets} numbers expected, {message.extra.size} came")
         if not np.isfinite(message.extra).all():
@@ -267,12 +267,12 @@ class Intake:
             raise Refused(f"the stop symbol {drawing.until} is outside [0, {self.target_classes})")
 
     @staticmethod
-    def _check_vectors(what: str, count: int, vectors: np.ndarray, size: int) -> None:
+    def _check_vectors(count: int, vectors: np.ndarray, size: int) -> None:
         if size and (len(vectors) != count or (count and vectors.shape[1] != size)):
             came = f"{vectors.shape[1]} numbers" if vectors.size else "a token"
-            raise Refused(f"{what}s are vectors of {size} numbers, got {came}")
+            raise Refused(f"inputs are vectors of {size} numbers, got {came}")
         if not np.isfinite(vectors).all():
-            raise Refused(f"the {what} holds NaN or infinity")
+            raise Refused("the input holds NaN or infinity")
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint keeps: frames accepted, names by number, streams that begin next, what can be fed back."""
