@@ -24,14 +24,14 @@ from numba import types
 import streamrnn as sr
 from benchmarks.daemon import learn, text_config
 from benchmarks.measure import Row, faster, more
-from streamrnn.frames import BEGIN, EMIT, FLAGS, INPUT, TOKEN
+from streamrnn.frames import BEGIN, COLUMNS, EMIT, FLAGS, INPUT, TOKEN
 from streamrnn.jit import kernel
 from streamrnn.schedule import new_schedule
-from streamrnn.wire import FRAMES, HEADER
+from streamrnn.wire import FRAMES, H_FRAMES, HEADER
 from streamrnn.workers import loop
 from streamrnn.workers.stages import make_links
 
-WORKERS, UNITS, IN_FLIGHT = 2, 32, 256
+WORKERS, UNITS, IN_FLIGHT, BLOCK = 2, 32, 256, 64
 MUST_RATE, MUST_TRIP = 0.8, 1 / 1.25
 GAIN_FRAMES = {128: 100_000, 256: 30_000, 512: 8_000}  # by units
 GAIN_WORKERS = {2: [1, 2], 3: [1, 1, 1]}  # consecutive stages in each; a worker to each stage is the default
@@ -61,9 +61,8 @@ def now(clock):
 
 
 @kernel
-def drive(links, in_flight, sent, returned):
-    """Send a message for each of `sent`, no more than `in_flight` before they are back; when each went and came."""
-    clock = np.zeros(2, np.int64)
+def drive(links, in_flight, sent, returned, clock):
+    """Send a frame for each of `sent`, no more than `in_flight` before they are back; when each went and came."""
     gone, back = 0, 0
     while back < sent.shape[0]:
         if gone < sent.shape[0] and gone - back < in_flight:
@@ -72,8 +71,9 @@ def drive(links, in_flight, sent, returned):
             links.outgoing[HEADER + FLAGS] = INPUT | EMIT
             gone += 1
         elif loop.receive(links, loop.FRAMES_IN, links.incoming) >= 0:
-            returned[back] = now(clock)
-            back += 1
+            count = links.incoming[H_FRAMES]
+            returned[back : back + count] = now(clock)
+            back += count
         else:
             loop.wait(links, loop.FRAMES_IN, 1)
 
@@ -97,14 +97,14 @@ def connect(before: str, after: str) -> list[zmq.Socket]:
 def links_of(net: sr.Network, stage: int, sockets: list[zmq.Socket]) -> loop.Links:
     """Of a worker that hosts that stage, or of whoever exchanges the same messages."""
     source, sink = (socket.underlying for socket in sockets)
-    order = {"block": 1, "epoch": 1, "token_targets": False}
+    order = {"block": BLOCK, "epoch": 1, "token_targets": False}
     return make_links(net, stage, stage + 1, order, [source, 0, 0, sink, 0, 0])
 
 
 def work(stage: int, computes: bool, before: str, after: str) -> None:
     """A worker's process, until it is terminated."""
     net, sockets = network(), connect(before, after)
-    links, sizes = links_of(net, stage, sockets), net.sizes(streams=1, block=1)
+    links, sizes = links_of(net, stage, sockets), net.sizes(streams=1, block=BLOCK)
     stages, schedule = net.allocate(stage, stage + 1, sizes), new_schedule(sizes, net.accumulate, net.gradient_delay)
     while True:
         if computes:
@@ -125,9 +125,9 @@ def chain(computes: bool) -> Iterator[loop.Links]:
         sockets = connect(places[-1], places[0])
         links = links_of(network(), 0, sockets)
         loop.start_message(links.outgoing, FRAMES, 1, 0, 1, 1, UNITS, 0)
-        rows, vectors, _ = loop.parts(links.outgoing)
-        rows[0, FLAGS], rows[0, TOKEN] = BEGIN | INPUT | EMIT, -1
-        vectors[0] = np.random.default_rng(0).standard_normal(UNITS)
+        row, vector = links.outgoing[HEADER:][:COLUMNS], links.outgoing[HEADER + COLUMNS :].view(np.float32)
+        row[FLAGS], row[TOKEN] = BEGIN | INPUT | EMIT, -1
+        vector[:UNITS] = np.random.default_rng(0).standard_normal(UNITS)
         try:
             yield links
         finally:
@@ -141,14 +141,14 @@ def chain(computes: bool) -> Iterator[loop.Links]:
 def rate(links: loop.Links, count: int) -> float:
     """Frames a second, many under way at a time."""
     sent, returned = np.zeros((2, count))
-    drive(links, IN_FLIGHT, sent, returned)
+    drive(links, IN_FLIGHT, sent, returned, np.zeros(2, np.int64))
     return count / (returned[-1] - sent[0])
 
 
 def trip(links: loop.Links, count: int) -> float:
     """Median seconds of a round trip, one frame at a time."""
     sent, returned = np.zeros((2, count))
-    drive(links, 1, sent, returned)
+    drive(links, 1, sent, returned, np.zeros(2, np.int64))
     return float(np.median(returned - sent))
 
 

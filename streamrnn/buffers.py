@@ -13,12 +13,14 @@ RNN, LSTM, GRU = 0, 1, 2
 SOFTMAX, LINEAR, GAUSSIAN = 16, 17, 18
 
 # columns of Stage.config
-KIND, INPUTS, HIDDEN, OUTPUTS, WINDOW, OPTIMIZER, OWN_OUTPUT, NEEDS_DX, STANDARDIZE = range(9)
+KIND, INPUTS, HIDDEN, OUTPUTS, PREACTIVATIONS, WINDOW, OPTIMIZER, OWN_OUTPUT, NEEDS_DX, STANDARDIZE = range(10)
 # columns of Stage.counters
 UPDATES, SKIPPED = range(2)
 # columns of a plan: the frames with an input among those that are processed together
 PLAN_STREAM, PLAN_SLOT, PLAN_ROW, PLAN_TOKEN, PLAN_BEGIN, PLAN_SLIDE = range(6)
 PLAN_COLUMNS = 6
+
+ROWS = 64  # most frames whose pre-activations are computed together
 
 
 class Sizes(NamedTuple):
@@ -48,8 +50,9 @@ class Stage(NamedTuple):
     tokens: np.ndarray  # (slots, W) int64: inputs that are tokens, -1 for vectors
     output: np.ndarray  # (block, O): outputs of the frames processed last
     dx: np.ndarray  # (W, I): gradient with respect to the inputs of the window learned from last
-    z: np.ndarray  # (block, G): pre-activations, the part of the input
-    u: np.ndarray  # (1, G): pre-activations, the part of the hidden state
+    h: np.ndarray  # (rows, H): hidden states of a few streams, as the rows of one matrix
+    z: np.ndarray  # (rows, G): pre-activations, the part of the input
+    u: np.ndarray  # (rows, G): pre-activations, the part of the hidden state
     dz: np.ndarray  # (W, G)
     du: np.ndarray  # (W, G)
     dy: np.ndarray  # (W, H): gradient that enters from above
@@ -73,9 +76,9 @@ def allocate(
     needs_dx: bool,
 ) -> Stage:
     """Buffers for one stage; `gates`, `state` and `stats` in floats a frame or stream, `tape` in floats a slot."""
-    count = len(params)
+    count, rows = len(params), min(sizes.block, ROWS)
     config = np.array(
-        [kind, inputs, hidden, outputs, sizes.window, 0, own_output, needs_dx, stats > 0],
+        [kind, inputs, hidden, outputs, gates, sizes.window, 0, own_output, needs_dx, stats > 0],
         np.int64,
     )
     return Stage(
@@ -92,8 +95,9 @@ def allocate(
         tokens=np.full((sizes.slots, sizes.window), -1, np.int64),
         output=buffer(sizes.block, outputs),
         dx=buffer(sizes.window, inputs),
-        z=buffer(sizes.block, gates),
-        u=buffer(1, gates),
+        h=buffer(rows, hidden),
+        z=buffer(rows, gates),
+        u=buffer(rows, gates),
         dz=buffer(sizes.window, gates),
         du=buffer(sizes.window, gates),
         dy=buffer(sizes.window, hidden),

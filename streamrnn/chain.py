@@ -10,7 +10,7 @@ from numba import typeof, types
 from streamrnn import optimizers, stage
 from streamrnn.buffers import EXAMPLE, KIND, PLAN_TOKEN, SOFTMAX
 from streamrnn.frames import FLAGS, INPUT, NEW, SCORED, STREAM, TARGET
-from streamrnn.jit import kernel, linked
+from streamrnn.jit import inlined, kernel, linked
 from streamrnn.linear import copy, copy_rows
 from streamrnn.schedule import (
     ACCUMULATE,
@@ -36,12 +36,12 @@ score_one = linked(stage.score, types.float64, _stage, _n, _n, _n, _n, types.flo
 update = linked(optimizers.update, types.none, _stage, _n, _n)
 
 
-@kernel
+@inlined
 def ends_in_readout(stages):
     return stages[len(stages) - 1].config[KIND] >= SOFTMAX
 
 
-@kernel
+@inlined
 def advance(stages, t, frames, start, X):
     """Take the segment that begins at frames[start] forward; X (frames, I) holds its inputs unless they are tokens.
 
@@ -57,7 +57,7 @@ def advance(stages, t, frames, start, X):
     return end, inputs
 
 
-@kernel
+@inlined
 def score(readout, t, frames, targets, losses):
     """Score the targets of a segment in order, and bring its outputs to the units of their streams.
 
@@ -76,7 +76,7 @@ def score(readout, t, frames, targets, losses):
         if flags & SCORED:
             slot, row = t.where[k, 0], t.where[k, 1]
             if slot >= 0:
-                target = targets[met] if targets.shape[0] > 0 else targets.reshape(targets.size)
+                target = targets[met] if targets.shape[0] > 0 else readout.dy[0, :0]
                 losses[k] = score_one(readout, stream, slot, row, frames[k, TARGET], target)
             met += 1
     return met
@@ -102,7 +102,7 @@ def learn(stages, t, dY):
     return frames
 
 
-@kernel
+@inlined
 def settle(stages, t):
     """Apply the update that is due, if any; false while a window that it needs has not been learned from."""
     if t.counters[DUE] == 0:

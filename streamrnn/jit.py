@@ -44,7 +44,7 @@ def cache_folder() -> Path:
 CACHE_FOLDER = cache_folder()
 
 
-def kernel(function: Callable) -> Any:
+def kernel(function: Callable, inline: bool = False) -> Any:
     """Compile a function: no Python inside, strict arithmetic, the GIL released, machine code kept on disk.
 
     Without Numba's run time nothing can be allocated, and no view of an array counts its references, which would cost a
@@ -52,9 +52,14 @@ def kernel(function: Callable) -> Any:
     """
     before, config.CACHE_DIR = config.CACHE_DIR, str(CACHE_FOLDER)  # type: ignore[attr-defined]
     try:
-        return njit(error_model="numpy", nogil=True, cache=True, _nrt=False)(function)  # type: ignore[call-overload]
+        return njit(error_model="numpy", nogil=True, cache=True, _nrt=False, forceinline=inline)(function)  # type: ignore[call-overload]
     finally:
         config.CACHE_DIR = before  # type: ignore[attr-defined]
+
+
+def inlined(function: Callable) -> Any:
+    """A kernel that becomes part of whoever calls it: for what costs less than handing over its arguments."""
+    return kernel(function, inline=True)
 
 
 # Kernels that are called at their address: symbol -> (kernel, types of its arguments)

@@ -4,7 +4,6 @@ A row's result never depends on how many rows are computed with it (batch invari
 lanes and inputs are added one after another, so tiling over rows and inputs changes speed and not one bit.
 """
 
-from streamrnn.instructions import fma
 from streamrnn.jit import kernel
 from streamrnn.tiles import product, transposed_product
 
@@ -31,28 +30,9 @@ def copy_rows(B, C):
 
 
 @kernel
-def add_row_product(a, B, c):
-    """c (N,) += a (K,) @ B (K, N)."""
-    K, N = B.shape
-    whole = K - K % 4
-    for k in range(0, whole, 4):
-        a0, a1, a2, a3 = a[k], a[k + 1], a[k + 2], a[k + 3]
-        b0, b1, b2, b3 = B[k], B[k + 1], B[k + 2], B[k + 3]
-        for j in range(N):
-            c[j] = fma(a3, b3[j], fma(a2, b2[j], fma(a1, b1[j], fma(a0, b0[j], c[j]))))
-    for k in range(whole, K):
-        a0, b0 = a[k], B[k]
-        for j in range(N):
-            c[j] = fma(a0, b0[j], c[j])
-
-
-@kernel
 def add_product(A, B, C):
     """C (M, N) += A (M, K) @ B (K, N); A may be a transposed view."""
-    if A.shape[0] == 1:
-        add_row_product(A[0], B, C[0])
-    else:
-        product(A, B, C)
+    product(A, B, C)
 
 
 @kernel

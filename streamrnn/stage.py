@@ -22,42 +22,43 @@ from streamrnn.buffers import (
     PLAN_SLOT,
     PLAN_STREAM,
     PLAN_TOKEN,
+    PREACTIVATIONS,
     SOFTMAX,
     STANDARDIZE,
     WINDOW,
 )
 from streamrnn.frames import NEW
-from streamrnn.jit import kernel
-from streamrnn.linear import add, add_product, add_row_product, add_rows, add_transposed, copy
+from streamrnn.instructions import matrix
+from streamrnn.jit import inlined, kernel
+from streamrnn.linear import add, add_product, add_rows, add_transposed, copy
 
 
-@kernel
-def cell_views(s, flat):
+@inlined
+def cell_views(config, flat):
     """W_xh (I, G), W_hh (H, G), b_h (G,), b_hn (H,) or nothing, W_hy (H, O), b_y (O,) as views of flat parameters."""
-    I, H, O, G = s.config[INPUTS], s.config[HIDDEN], s.config[OUTPUTS], s.z.shape[1]
-    extra = H if s.config[KIND] == GRU else 0
-    own = O if s.config[OWN_OUTPUT] else 0
+    I, H, O, G = config[INPUTS], config[HIDDEN], config[OUTPUTS], config[PREACTIVATIONS]
+    extra = H if config[KIND] == GRU else 0
+    own = O if config[OWN_OUTPUT] else 0
     a = I * G
     b = a + H * G
     c = b + G
     d = c + extra
     e = d + H * own
-    return flat[:a].reshape(I, G), flat[a:b].reshape(H, G), flat[b:c], flat[c:d], flat[d:e].reshape(H, own), flat[e:]
+    return matrix(flat, 0, I, G), matrix(flat, a, H, G), flat[b:c], flat[c:d], matrix(flat, d, H, own), flat[e:]
 
 
-@kernel
-def cell_tape(s, slot):
+@inlined
+def cell_tape(config, row):
     """X, H and A of one window's tape."""
-    W, I, H = s.config[WINDOW], s.config[INPUTS], s.config[HIDDEN]
-    row = s.tape[slot]
+    W, I, H = config[WINDOW], config[INPUTS], config[HIDDEN]
     a, b = W * I, W * I + (W + 1) * H
-    return row[:a].reshape(W, I), row[a:b].reshape(W + 1, H), row[b:].reshape(W, (row.shape[0] - b) // W)
+    return matrix(row, 0, W, I), matrix(row, a, W + 1, H), matrix(row, b, W, (row.shape[0] - b) // W)
 
 
 @kernel
 def slide(s, slot, count):
     """Drop the oldest `count` frames of a layer's tape. (A readout need not: frames without a target weigh nothing.)"""
-    for part in cell_tape(s, slot):
+    for part in cell_tape(s.config, s.tape[slot]):
         for t in range(count, part.shape[0]):
             copy(part[t], part[t - count])
     tokens = s.tokens[slot]
@@ -65,20 +66,18 @@ def slide(s, slot, count):
         tokens[t - count] = tokens[t]
 
 
-@kernel
-def readout_views(s, flat):
+@inlined
+def readout_views(config, flat):
     """W_hy (I, O) and b_y (O,) as views of flat parameters."""
-    I, O = s.config[INPUTS], s.config[OUTPUTS]
-    return flat[: I * O].reshape(I, O), flat[I * O :]
+    I, O = config[INPUTS], config[OUTPUTS]
+    return matrix(flat, 0, I, O), flat[I * O :]
 
 
-@kernel
-def readout_tape(s, slot):
+@inlined
+def readout_tape(config, row):
     """X, Y and D of one window's tape."""
-    W, I, O = s.config[WINDOW], s.config[INPUTS], s.config[OUTPUTS]
-    row = s.tape[slot]
-    a, b = W * I, W * (I + O)
-    return row[:a].reshape(W, I), row[a:b].reshape(W, O), row[b:].reshape(W, O)
+    W, I, O = config[WINDOW], config[INPUTS], config[OUTPUTS]
+    return matrix(row, 0, W, I), matrix(row, W * I, W, O), matrix(row, W * (I + O), W, O)
 
 
 @kernel
@@ -93,13 +92,26 @@ def forward(s, plan, X):
         cell_forward(s, plan, X)
 
 
-@kernel
+@inlined
 def cell_forward(s, plan, X):
-    kind, H = s.config[KIND], s.config[HIDDEN]
-    W_xh, W_hh, b_h, b_hn, W_hy, b_y = cell_views(s, s.params)
-    frames = plan.shape[0]
-    Z, u = s.z[:frames], s.u[0]
-    for r in range(frames):
+    """Some frames at a time, so that what is in between stays in the cache."""
+    frames, most = plan.shape[0], s.z.shape[0]
+    for start in range(0, frames, most):
+        end = min(start + most, frames)
+        take_inputs(s, plan[start:end], X[start:end])
+        first = start
+        while first < end:
+            last = first + distinct(plan[first:end])
+            step_streams(s, plan[first:last], X[first:last], s.z[first - start : last - start], s.output[first:last])
+            first = last
+
+
+@inlined
+def take_inputs(s, plan, X):
+    """What the inputs add to the pre-activations of each planned frame, into `z`."""
+    W_xh, _, b_h, _, _, _ = cell_views(s.config, s.params)
+    Z = s.z[: plan.shape[0]]
+    for r in range(plan.shape[0]):
         copy(b_h, Z[r])
         token = plan[r, PLAN_TOKEN]
         if token >= 0:
@@ -111,38 +123,62 @@ def cell_forward(s, plan, X):
             standardize.observe(stats, X[r])
             standardize.forward(stats, X[r], X[r])
     add_product(X, W_xh, Z[: X.shape[0]])
+
+
+@inlined
+def distinct(plan):
+    """How many of the first frames are each of another stream."""
+    for r in range(1, plan.shape[0]):
+        for earlier in range(r):
+            if plan[earlier, PLAN_STREAM] == plan[r, PLAN_STREAM]:
+                return r
+    return plan.shape[0]
+
+
+@inlined
+def step_streams(s, plan, X, Z, output):
+    """One step of each of several streams, with Z (frames, G) from the inputs."""
+    kind, H, frames = s.config[KIND], s.config[HIDDEN], plan.shape[0]
+    _, W_hh, _, b_hn, W_hy, b_y = cell_views(s.config, s.params)
+    before, U = s.h[:frames], s.u[:frames]
     for r in range(frames):
         slot, row = plan[r, PLAN_SLOT], plan[r, PLAN_ROW]
         if plan[r, PLAN_SLIDE] > 0:
             slide(s, slot, plan[r, PLAN_SLIDE])
-        tape_X, tape_H, tape_A = cell_tape(s, slot)
+        tape_X, tape_H, _ = cell_tape(s.config, s.tape[slot])
         state = s.state[plan[r, PLAN_STREAM]]
         if plan[r, PLAN_BEGIN]:
             state[:] = 0
-        h = state[:H]
+        copy(state[:H], before[r])
         if row == 0:
-            copy(h, tape_H[0])
+            copy(before[r], tape_H[0])
         s.tokens[slot, row] = plan[r, PLAN_TOKEN]
         if X.shape[0] > 0:
             copy(X[r], tape_X[row])
         else:
             tape_X[row] = 0
-        u[:] = 0
-        add_row_product(h, W_hh, u)
-        cells.step(kind, Z[r], u, b_hn, state, tape_A[row])
-        copy(h, tape_H[row + 1])
-        y = s.output[r]
+        U[r] = 0
+    add_product(before, W_hh, U)
+    for r in range(frames):
+        row, state = plan[r, PLAN_ROW], s.state[plan[r, PLAN_STREAM]]
+        _, tape_H, tape_A = cell_tape(s.config, s.tape[plan[r, PLAN_SLOT]])
+        cells.step(kind, Z[r], U[r], b_hn, state, tape_A[row])
+        copy(state[:H], tape_H[row + 1])
+    for r in range(frames):
+        h = s.state[plan[r, PLAN_STREAM], :H]
         if s.config[OWN_OUTPUT]:
-            copy(b_y, y)
-            add_row_product(h, W_hy, y)
+            copy(b_y, output[r])
+            copy(h, before[r])
         else:
-            copy(h, y)
+            copy(h, output[r])
+    if s.config[OWN_OUTPUT]:
+        add_product(before, W_hy, output)
 
 
-@kernel
+@inlined
 def readout_forward(s, plan, X):
     """Outputs in the units of the network; `present` gives them in the units of the stream."""
-    W_hy, b_y = readout_views(s, s.params)
+    W_hy, b_y = readout_views(s.config, s.params)
     frames = plan.shape[0]
     output = s.output[:frames]
     for r in range(frames):
@@ -150,7 +186,7 @@ def readout_forward(s, plan, X):
     add_product(X, W_hy, output)
     for r in range(frames):
         row = plan[r, PLAN_ROW]
-        tape_X, tape_Y, tape_D = readout_tape(s, plan[r, PLAN_SLOT])
+        tape_X, tape_Y, tape_D = readout_tape(s.config, s.tape[plan[r, PLAN_SLOT]])
         readouts.activate(s.config[KIND], output[r])
         copy(X[r], tape_X[row])
         copy(output[r], tape_Y[row])
@@ -167,7 +203,7 @@ def present(s, stream, y):
 @kernel
 def score(s, stream, slot, row, token, target):
     """Loss of the output in that row of the tape, prequential; notes its gradient."""
-    _, tape_Y, tape_D = readout_tape(s, slot)
+    _, tape_Y, tape_D = readout_tape(s.config, s.tape[slot])
     if not s.config[STANDARDIZE]:
         return readouts.score(s.config[KIND], tape_Y[row], token, target, tape_D[row])
     standardized = s.dy[0, : target.shape[0]]
@@ -194,9 +230,9 @@ def backward(s, slot, frames, targets, version, group, dY):
 @kernel
 def cell_backward(s, slot, frames, params, grads, dY):
     kind = s.config[KIND]
-    W_xh, W_hh, _, _, W_hy, _ = cell_views(s, params)
-    dW_xh, dW_hh, db_h, db_hn, dW_hy, db_y = cell_views(s, grads)
-    X, H, A = cell_tape(s, slot)
+    W_xh, W_hh, _, _, W_hy, _ = cell_views(s.config, params)
+    dW_xh, dW_hh, db_h, db_hn, dW_hy, db_y = cell_views(s.config, grads)
+    X, H, A = cell_tape(s.config, s.tape[slot])
     dz = s.dz[:frames]
     du = s.du[:frames] if kind == GRU else dz
     if s.config[OWN_OUTPUT]:
@@ -235,9 +271,9 @@ def cell_backward(s, slot, frames, params, grads, dY):
 
 @kernel
 def readout_backward(s, slot, frames, targets, params, grads):
-    W_hy, _ = readout_views(s, params)
-    dW_hy, db_y = readout_views(s, grads)
-    X, _, D = readout_tape(s, slot)
+    W_hy, _ = readout_views(s.config, params)
+    dW_hy, db_y = readout_views(s.config, grads)
+    X, _, D = readout_tape(s.config, s.tape[slot])
     D = D[:frames]
     share = float32(1.0 / targets)
     for t in range(frames):

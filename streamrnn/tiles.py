@@ -82,6 +82,12 @@ def _fold(builder: Any, sums: list) -> Any:
     return builder.extract_element(lanes, ir.IntType(32)(0))
 
 
+def _strides(builder: Any, array: Any, kind: Any) -> list:
+    """LLVM code: the strides of a float32 matrix in bytes; that along its rows is a constant where it can be."""
+    rows, columns = cgutils.unpack_tuple(builder, array.strides)
+    return [rows, rows.type(4) if kind.layout == "C" else columns]
+
+
 def _element(builder: Any, array: Any, strides: Any, row: Any, column: Any) -> Any:
     """LLVM code: the pointer to an element of a float32 matrix with these strides in bytes."""
     byte = builder.add(builder.mul(row, strides[0]), builder.mul(column, strides[1]))
@@ -101,7 +107,7 @@ def _build_transposed_product(context: Any, builder: Any, signature: Any, args: 
     M, N = cgutils.unpack_tuple(builder, A.shape)
     K = cgutils.unpack_tuple(builder, B.shape)[0]
     size, zero = M.type, M.type(0)
-    stride = cgutils.unpack_tuple(builder, C.strides)
+    strides = _strides(builder, C, signature.args[2])
 
     def row(array: Any, index: Any) -> Any:
         return builder.gep(array.data, [builder.mul(index, N)])
@@ -110,7 +116,7 @@ def _build_transposed_product(context: Any, builder: Any, signature: Any, args: 
         ms, ks = [builder.add(m, size(i)) for i in range(rows)], [builder.add(k, size(j)) for j in range(columns)]
         totals = _dots(builder, N, [row(A, i) for i in ms], [row(B, j) for j in ks])
         for total, (i, j) in zip(totals, [(i, j) for i in ms for j in ks], strict=True):
-            pointer = _element(builder, C, stride, i, j)
+            pointer = _element(builder, C, strides, i, j)
             builder.store(builder.fadd(builder.load(pointer), total), pointer)
 
     def rows(k: Any, columns: int) -> None:
@@ -140,10 +146,13 @@ def _build_product(context: Any, builder: Any, signature: Any, args: Any) -> Any
     M, K = cgutils.unpack_tuple(builder, A.shape)
     N = cgutils.unpack_tuple(builder, B.shape)[1]
     size, zero = M.type, M.type(0)
-    strides = [cgutils.unpack_tuple(builder, array.strides) for array in (A, B, C)]
+    strides = [_strides(builder, array, kind) for array, kind in zip((A, B, C), signature.args, strict=True)]
 
-    def tile(m: Any, n: Any, rows: int, vectors: int, lanes: int) -> None:
-        """C[m : m + rows, n : n + vectors * lanes] += A[m : m + rows] @ B[:, those columns]."""
+    def tile(m: Any, n: Any, rows: int, vectors: int, lanes: int, together: int = 1) -> None:
+        """C[m : m + rows, n : n + vectors * lanes] += A[m : m + rows] @ B[:, those columns].
+
+        `together` rows of B a turn.
+        """
         kind = ir.VectorType(ir.FloatType(), lanes) if lanes > 1 else ir.FloatType()
         name = f"llvm.fma.v{lanes}f32" if lanes > 1 else "llvm.fma.f32"
         fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
@@ -168,14 +177,31 @@ def _build_product(context: Any, builder: Any, signature: Any, args: Any) -> Any
         sums = {place: cgutils.alloca_once_value(builder, ir.Constant(kind, None)) for place in places}
         for place in places:
             builder.store(load(targets[place]), sums[place])
-        with cgutils.for_range(builder, K) as loop:
-            b = [load(vector(B, strides[1], loop.index, v)) for v in range(vectors)]
+
+        def add(k: Any) -> None:
+            b = [load(vector(B, strides[1], k, v)) for v in range(vectors)]
             for r in range(rows):
-                a = spread(builder.load(_element(builder, A, strides[0], builder.add(m, size(r)), loop.index)))
+                a = spread(builder.load(_element(builder, A, strides[0], builder.add(m, size(r)), k)))
                 for v in range(vectors):
                     builder.store(builder.call(fma, [a, b[v], builder.load(sums[r, v])]), sums[r, v])
+
+        whole = builder.and_(K, size(-together))
+        with cgutils.for_range_slice(builder, zero, whole, size(together)) as (k, _):
+            for i in range(together):
+                add(builder.add(k, size(i)))
+        with cgutils.for_range_slice(builder, whole, K, size(1)) as (k, _):
+            add(k)
         for place in places:
             builder.store(builder.load(sums[place]), targets[place]).align = 4
+
+    def panels(widths: tuple[int, ...], fill: Any) -> None:
+        """Call fill(n, vectors, lanes) for panels of so many vectors, then for single columns, until all are done."""
+        start = zero
+        for vectors, lanes in [(width, LANES) for width in widths] + [(1, 1)]:
+            stop = builder.and_(N, size(-vectors * lanes))
+            with cgutils.for_range_slice(builder, start, stop, size(vectors * lanes)) as (n, _):
+                fill(n, vectors, lanes)
+            start = stop
 
     def rows(n: Any, vectors: int, lanes: int) -> None:
         whole = builder.and_(M, size(-4))
@@ -184,13 +210,15 @@ def _build_product(context: Any, builder: Any, signature: Any, args: Any) -> Any
         with cgutils.for_range_slice(builder, whole, M, size(1)) as (m, _):
             tile(m, n, 1, vectors, lanes)
 
-    wide, narrow = builder.and_(N, size(-4 * LANES)), builder.and_(N, size(-LANES))
-    with cgutils.for_range_slice(builder, zero, wide, size(4 * LANES)) as (n, _):
-        rows(n, 4, LANES)
-    with cgutils.for_range_slice(builder, wide, narrow, size(LANES)) as (n, _):
-        rows(n, 1, LANES)
-    with cgutils.for_range_slice(builder, narrow, N, size(1)) as (n, _):
-        rows(n, 1, 1)
+    def row(n: Any, vectors: int, lanes: int) -> None:
+        """Bound by reading B: long straight stretches of it keep the cache's prefetcher busy."""
+        tile(zero, n, 1, vectors, lanes, together=16 if vectors == 16 else 1)
+
+    with builder.if_else(builder.icmp_signed("==", M, size(1))) as (one, several):
+        with one:
+            panels((16, 8, 4, 1), row)
+        with several:
+            panels((4, 1), rows)
     return context.get_dummy_value()
 
 

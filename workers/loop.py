@@ -11,7 +11,8 @@ import numpy as np
 from streamrnn import chain
 from streamrnn.buffers import INPUTS, OUTPUTS
 from streamrnn.frames import COLUMNS, ECHO, EMIT, FLAGS, INPUT, SCORED, TOKEN
-from streamrnn.jit import kernel
+from streamrnn.instructions import matrix
+from streamrnn.jit import inlined, kernel
 from streamrnn.linear import copy, copy_rows
 from streamrnn.schedule import CLOSED, CUT, LEARNED, close
 from streamrnn.schedule import FRAMES as WINDOW_FRAMES
@@ -36,9 +37,8 @@ from streamrnn.workers.native import DONT_WAIT, POLL_IN, zmq_poll, zmq_recv, zmq
 # positions in Links.sockets
 FRAMES_IN, GRADIENTS_IN, CONTROL, FRAMES_OUT, GRADIENTS_OUT, ECHOES_OUT = range(6)
 # positions in Links.state
-EPOCH, START, USED_INPUTS, USED_TARGETS, HAS_FRAMES, HAS_BARRIER, DONE_FRAMES, BAD, TARGET_WIDTH, READY, GIVEN = range(
-    11
-)
+EPOCH, START, USED_INPUTS, USED_TARGETS, HAS_FRAMES, HAS_BARRIER, DONE_FRAMES, BAD, TARGET_WIDTH = range(9)
+READY, GIVEN, EXTRA, FLUSH_AT, MORE_COMES, OUT_KIND = range(9, 15)
 # why `serve` returns
 PAUSE, AT_BARRIER = range(2)
 
@@ -55,13 +55,14 @@ class Links(NamedTuple):
 
     sockets: np.ndarray  # (6,) uint64: libzmq handles, 0 for none
     polls: np.ndarray  # (3, 2) int64: zmq_pollitem_t of the sockets that are read, in that order
-    state: np.ndarray  # (11,) int64
+    state: np.ndarray  # (15,) int64
     incoming: np.ndarray  # int64: the message whose frames are being worked through
     gradient: np.ndarray  # int64: a gradient, on its way in or out
     outgoing: np.ndarray  # int64: a message on its way out
-    rows: np.ndarray  # (block, 5) int64: READY frames of a readout whose outputs have not been sent,
-    losses: np.ndarray  # (block,) float64: what they scored, and
-    given: np.ndarray  # (block, O) float32: GIVEN outputs that are to be published
+    rows: np.ndarray  # (block, 5) int64: READY frames that are done and have not been sent,
+    vectors: np.ndarray  # (block, O) float32: GIVEN outputs of theirs,
+    extra: np.ndarray  # float32: and EXTRA numbers, their targets or what they scored
+    losses: np.ndarray  # (block,) float64: what the newest segment scored
 
 
 @kernel
@@ -76,7 +77,7 @@ def receive(links, socket, message):
         links.state[BAD] += 1
 
 
-@kernel
+@inlined
 def fits(message, size):
     """Whether the counts in the header tell that size."""
     if size > message.nbytes or size < 8 * HEADER or message[H_MAGIC] != MAGIC:
@@ -96,7 +97,7 @@ def send(links, socket, message):
         links.state[BAD] += 1
 
 
-@kernel
+@inlined
 def start_message(message, kind, epoch, number, frames, vectors, width, extra):
     """Write a header."""
     message[H_MAGIC] = MAGIC
@@ -109,15 +110,15 @@ def start_message(message, kind, epoch, number, frames, vectors, width, extra):
     message[H_EXTRA] = extra
 
 
-@kernel
+@inlined
 def parts(message):
     """frames (n, 5), vectors (m, width) and extra (k,) of a message, as views."""
     frames, vectors, width, extra = message[H_FRAMES], message[H_VECTORS], message[H_WIDTH], message[H_EXTRA]
     at = HEADER + COLUMNS * frames
     floats = message[at:].view(np.float32)
     return (
-        message[HEADER:at].reshape(frames, COLUMNS),
-        floats[: vectors * width].reshape(vectors, width),
+        matrix(message, HEADER, frames, COLUMNS),
+        matrix(floats, 0, vectors, width),
         floats[vectors * width : vectors * width + extra],
     )
 
@@ -129,7 +130,7 @@ def wait(links, first, count):
     return ready <= 0 or links.polls[CONTROL, 1] >> 48 & POLL_IN != 0
 
 
-@kernel
+@inlined
 def take_gradients(stages, t, links):
     """Learn from every window whose gradient has come, and pass the gradient of its inputs on."""
     while t.counters[LEARNED] < t.counters[CLOSED]:
@@ -163,7 +164,7 @@ def learn(stages, t, links, dY):
         send(links, GRADIENTS_OUT, message)
 
 
-@kernel
+@inlined
 def work(stages, t, links):
     """Take the next segment of the frames in hand forward and send its outputs."""
     state = links.state
@@ -181,34 +182,19 @@ def work(stages, t, links):
     width = state[TARGET_WIDTH]
     targets = targets[state[USED_TARGETS] * width : (state[USED_TARGETS] + scored) * width]
     last = stages[len(stages) - 1]
-    more = end < frames.shape[0] or links.incoming[H_NUMBER] & MORE
+    if state[READY] + segment.shape[0] > links.rows.shape[0]:
+        flush(links, -1)
+    state[MORE_COMES] = 1 if end < frames.shape[0] or links.incoming[H_NUMBER] & MORE else 0
     if chain.ends_in_readout(stages):
-        if state[READY] + end - start > links.rows.shape[0]:
-            send_outputs(links)
-        losses = links.losses[state[READY] :]
-        chain.score(last, t, segment, targets.reshape(scored if width else 0, width), losses)
-        keep(links, segment, last.output[:inputs])
-        if not more and state[READY] > 0:
-            send_outputs(links)
+        losses = links.losses[: segment.shape[0]]
+        chain.score(last, t, segment, matrix(targets, 0, scored if width else 0, width), losses)
+        keep(links, segment, last.output[:inputs], EMIT, losses)
         echo(links, segment, last.output[:inputs])
+        cut = -1
     else:
-        message = links.outgoing
-        start_message(
-            message,
-            FRAMES,
-            state[EPOCH],
-            (MORE if more else 0) + CUTS * (cut + 1),
-            end - start,
-            inputs,
-            last.config[OUTPUTS],
-            targets.shape[0],
-        )
-        rows, vectors, extra = parts(message)
-        copy_rows(segment, rows)
-        rows[:, TOKEN] = -1  # from here on the inputs are vectors
-        copy_rows(last.output, vectors)
-        copy(targets, extra)
-        send(links, FRAMES_OUT, message)
+        keep(links, segment, last.output[:inputs], INPUT, targets)
+    if cut >= 0 or state[READY] >= state[FLUSH_AT]:
+        flush(links, cut)
     state[START] = end
     state[USED_INPUTS] += inputs
     state[USED_TARGETS] += scored
@@ -216,34 +202,39 @@ def work(stages, t, links):
     state[HAS_FRAMES] = 1 if end < frames.shape[0] else 0
 
 
-@kernel
-def keep(links, segment, output):
-    """Keep the frames of a segment, and those of its outputs that are to be published, until they are sent."""
+@inlined
+def keep(links, segment, output, flag, extra):
+    """Keep a segment, the outputs of its frames that have the flag, and some numbers, until they are sent."""
     state = links.state
-    ready, given = state[READY], state[GIVEN]
-    copy_rows(segment, links.rows[ready : ready + segment.shape[0]])
+    copy_rows(segment, links.rows[state[READY] : state[READY] + segment.shape[0]])
     state[READY] += segment.shape[0]
-    state[GIVEN] += give_outputs(segment, output, EMIT, links.given[given:])
+    state[GIVEN] += give_outputs(segment, output, flag, links.vectors[state[GIVEN] :])
+    for k in range(extra.shape[0]):
+        links.extra[state[EXTRA] + k] = extra[k]
+    state[EXTRA] += extra.shape[0]
 
 
 @kernel
-def send_outputs(links):
-    """Send what has been kept: the outputs of a block of the gate's in one message, however many segments it was."""
+def flush(links, cut):
+    """Send what has been kept, if anything, in one message; `cut`: the stream whose window the next frame closes."""
     state, message = links.state, links.outgoing
-    ready, given = state[READY], state[GIVEN]
-    start_message(message, OUTPUT, state[EPOCH], 0, ready, given, links.given.shape[1], ready)
+    if state[READY] == 0:
+        return
+    number = state[MORE_COMES] * MORE + CUTS * (cut + 1)
+    counts = state[READY], state[GIVEN], links.vectors.shape[1], state[EXTRA]
+    start_message(message, state[OUT_KIND], state[EPOCH], number, *counts)
     rows, vectors, extra = parts(message)
     copy_rows(links.rows, rows)
-    rows[:, TOKEN] = -1
-    copy_rows(links.given, vectors)
-    for k in range(ready):
-        extra[k] = links.losses[k]
+    rows[:, TOKEN] = -1  # from here on the inputs are vectors
+    copy_rows(links.vectors, vectors)
+    copy(links.extra, extra)
     send(links, FRAMES_OUT, message)
     state[READY] = 0
     state[GIVEN] = 0
+    state[EXTRA] = 0
 
 
-@kernel
+@inlined
 def echo(links, segment, output):
     """Send the outputs that were asked for back to the gate."""
     message, count = links.outgoing, 0
@@ -261,7 +252,7 @@ def echo(links, segment, output):
         send(links, ECHOES_OUT, message)
 
 
-@kernel
+@inlined
 def give_outputs(segment, output, flag, vectors):
     """Copy the outputs of the frames that have the flag; how many they are."""
     row, given = 0, 0
@@ -274,7 +265,7 @@ def give_outputs(segment, output, flag, vectors):
     return given
 
 
-@kernel
+@inlined
 def accept(links):
     """Take the message that has just come: frames to work through, a barrier to stop at, or one just to pass on."""
     state, kind = links.state, links.incoming[H_KIND]
@@ -285,13 +276,18 @@ def accept(links):
         state[HAS_FRAMES] = 1 if links.incoming[H_FRAMES] <= links.losses.shape[0] else 0
         state[BAD] += 1 - state[HAS_FRAMES]
     else:
+        flush(links, -1)
         send(links, FRAMES_OUT, links.incoming)
         state[HAS_BARRIER] = 1 if kind == BARRIER else 0
 
 
 @kernel
 def serve(stages, t, links):
-    """Work until Python should have a look; returns PAUSE, or AT_BARRIER with everything before it learned."""
+    """Work until Python should have a look; returns PAUSE, or AT_BARRIER with everything before it learned.
+
+    What has been computed is sent once there is nothing to receive, or enough of it: frames that come one by one
+    faster than they can be sent travel together.
+    """
     state, counters = links.state, t.counters
     nothing = stages[0].dx[:0]
     readout = chain.ends_in_readout(stages)
@@ -302,6 +298,7 @@ def serve(stages, t, links):
         else:
             take_gradients(stages, t, links)
         if not chain.settle(stages, t) or (state[HAS_BARRIER] and counters[LEARNED] < counters[CLOSED]):
+            flush(links, -1)
             if wait(links, GRADIENTS_IN, 2):
                 return PAUSE
         elif state[HAS_FRAMES]:
@@ -311,6 +308,10 @@ def serve(stages, t, links):
             return AT_BARRIER
         elif receive(links, FRAMES_IN, links.incoming) >= 0:
             accept(links)
-        elif wait(links, FRAMES_IN, 3):
-            return PAUSE
+        else:
+            if not (readout and state[MORE_COMES]):
+                flush(links, -1)
+            if wait(links, FRAMES_IN, 3):
+                break
+    flush(links, -1)
     return PAUSE

@@ -14,9 +14,12 @@ from streamrnn.buffers import SKIPPED
 from streamrnn.frames import COLUMNS, STREAM
 from streamrnn.network import Network
 from streamrnn.schedule import new_schedule
-from streamrnn.wire import H_NUMBER, HEADER, LONGEST_TEXT, size_in_bytes
+from streamrnn.wire import FRAMES, H_NUMBER, HEADER, LONGEST_TEXT, OUTPUT, size_in_bytes
 from streamrnn.workers import loop
 from streamrnn.workers.member import Member
+
+# parameters times frames: as much work as costs a good deal more than a message; small layers send frames together
+FLUSH_AT = 2**18
 
 
 def message_buffer(frames: int, vectors: int, width: int, extra: int) -> np.ndarray:
@@ -33,8 +36,11 @@ def make_links(net: Network, first: int, last: int, order: dict[str, Any], socke
     polls = np.zeros((3, 2), np.int64)
     polls[:, 0] = handles[:3].view(np.int64)
     polls[:, 1] = np.where(polls[:, 0] != 0, loop.POLL_IN << 32, 0xFFFFFFFF)  # a descriptor of -1 is passed over
-    state = np.zeros(11, np.int64)
+    state = np.zeros(15, np.int64)
     state[loop.EPOCH], state[loop.TARGET_WIDTH] = order["epoch"], targets
+    ends_in_readout = last == len(net.stages)
+    state[loop.OUT_KIND] = OUTPUT if ends_in_readout else FRAMES
+    state[loop.FLUSH_AT] = block if ends_in_readout else FLUSH_AT // sum(len(stage.stage.params) for stage in part)
     return loop.Links(
         sockets=handles,
         polls=polls,
@@ -43,8 +49,9 @@ def make_links(net: Network, first: int, last: int, order: dict[str, Any], socke
         gradient=message_buffer(0, net.window, max(inputs, outputs), 0),
         outgoing=message_buffer(block, block, outputs, block * max(targets, 1)),
         rows=np.zeros((block, COLUMNS), np.int64),
+        vectors=np.zeros((block, outputs), np.float32),
+        extra=np.zeros(block * max(targets, 1), np.float32),
         losses=np.zeros(block),
-        given=np.zeros((block, outputs), np.float32),
     )
 
 

@@ -5,10 +5,10 @@ Around a cell, `streamrnn.stage` computes every matrix product; the cell itself 
 
 from streamrnn.buffers import LSTM, RNN
 from streamrnn.cells import gru, lstm, rnn
-from streamrnn.jit import kernel
+from streamrnn.jit import inlined
 
 
-@kernel
+@inlined
 def step(kind, z, u, b_hn, state, tape):
     """One frame of the cell of that kind: from pre-activations z, u and the state to the new state."""
     if kind == RNN:
@@ -19,7 +19,7 @@ def step(kind, z, u, b_hn, state, tape):
         gru.step(z, u, b_hn, state, tape)
 
 
-@kernel
+@inlined
 def gradient(kind, tape, h, dh, dc, dz, du):
     """One frame back through the cell of that kind: from dh, dc to dz, du and what reaches h and c directly."""
     if kind == RNN:

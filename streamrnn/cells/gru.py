@@ -8,7 +8,7 @@ Gates lie in the order r, z, n along the columns of W_xh, W_hh and b_h; b_hn (H,
 """
 
 from streamrnn.activations import ONE, sigmoid, tanh
-from streamrnn.jit import kernel
+from streamrnn.jit import inlined
 from streamrnn.linear import copy
 
 GATES = 3  # pre-activations per unit
@@ -16,7 +16,7 @@ STATE = ("h",)
 TAPE = 4  # floats per unit and frame that the way back needs: r, z, n, h W_hn + b_hn
 
 
-@kernel
+@inlined
 def step(z, u, b_hn, state, tape):
     """One frame. z (3H,) = x W_xh + b_h, u (3H,) = h W_hh; changes state (H,) in place, writes tape (4H,)."""
     H = state.shape[0]
@@ -32,7 +32,7 @@ def step(z, u, b_hn, state, tape):
         state[j] = (ONE - keep[j]) * n[j] + keep[j] * state[j]
 
 
-@kernel
+@inlined
 def gradient(tape, h, dh, dc, dz, du):
     """One frame back. dh (H,) = gradient of h', becomes the part that reaches h directly; dz, du (3H,) of z and u."""
     H = dh.shape[0]

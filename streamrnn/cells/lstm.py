@@ -7,7 +7,7 @@ Gates lie in the order i, f, g, o along the columns of W_xh, W_hh and b_h.
 """
 
 from streamrnn.activations import ONE, sigmoid, tanh
-from streamrnn.jit import kernel
+from streamrnn.jit import inlined
 from streamrnn.linear import copy
 
 GATES = 4  # pre-activations per unit
@@ -15,7 +15,7 @@ STATE = ("h", "c")
 TAPE = 6  # floats per unit and frame that the way back needs: i, f, g, o, c, tanh(c')
 
 
-@kernel
+@inlined
 def step(z, u, b_hn, state, tape):
     """One frame. z (4H,) = x W_xh + b_h, u (4H,) = h W_hh; changes state (2H,) = h, c in place, writes tape (6H,)."""
     H = z.shape[0] // 4
@@ -37,7 +37,7 @@ def step(z, u, b_hn, state, tape):
         h[j] = o[j] * tanh_c[j]
 
 
-@kernel
+@inlined
 def gradient(tape, h, dh, dc, dz, du):
     """One frame back. dh (H,), dc (H,) = gradients of h', c', become those that reach h, c directly; dz is du (4H,)."""
     H = dh.shape[0]

@@ -1,7 +1,7 @@
 """The plain recurrent cell (Elman 1990): h' = tanh(x W_xh + h W_hh + b_h)."""
 
 from streamrnn.activations import ONE, tanh
-from streamrnn.jit import kernel
+from streamrnn.jit import inlined
 from streamrnn.linear import copy
 
 GATES = 1  # pre-activations per unit
@@ -9,7 +9,7 @@ STATE = ("h",)
 TAPE = 1  # floats per unit and frame that the way back needs
 
 
-@kernel
+@inlined
 def step(z, u, b_hn, state, tape):
     """One frame. z (H,) = x W_xh + b_h, u (H,) = h W_hh; changes state (H,) in place, writes tape (H,) = h'."""
     for j in range(z.shape[0]):
@@ -17,7 +17,7 @@ def step(z, u, b_hn, state, tape):
     copy(tape, state)
 
 
-@kernel
+@inlined
 def gradient(tape, h, dh, dc, dz, du):
     """One frame back. dh (H,) = gradient of h', becomes the part that reaches h directly; dz and du are one array."""
     for j in range(dh.shape[0]):
