@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 
 import streamrnn as sr
+from streamrnn.buffers import PLAN_COLUMNS, PLAN_ROW, PLAN_SLOT, PLAN_STREAM, PLAN_TOKEN, ROWS
+from streamrnn.jit import DISABLED
+from streamrnn.stage import forward
 
 SHARP = 1e-8  # float64 against central differences
 CLOSE = 1e-5  # float32 against float64
@@ -218,3 +221,33 @@ def test_live_views():
     layer.state["h"][...], layer.state["c"][...] = 0.25, -0.5
     y, _, _ = oracle.forward(np.ones(2), {"h": np.full(3, 0.25), "c": np.full(3, -0.5)})
     assert naive.distance(layer.step(np.ones(2, np.float32)), y) < CLOSE
+
+
+@cells
+@tokens
+@pytest.mark.parametrize("outputs", [None, 3])
+def test_frames_of_many_streams_at_once_are_those_of_each_alone(cell, tokens, outputs):
+    rng = np.random.default_rng(6)
+    streams, frames = 40, 3 * ROWS + 5
+    order = rng.integers(streams, size=frames)
+    order[: ROWS // 2] = np.arange(ROWS // 2) % 7  # streams that come again and again, then ones that seldom do
+    xs = some_inputs(rng, frames, 5, tokens)
+
+    def run_in_blocks(block):
+        layer = randomize(cell(5, 6, outputs), np.random.default_rng(7))
+        net = sr.Network([layer], sr.Linear(1), sr.SGD(0.1), window=frames)
+        (stage,) = net.allocate(0, 1, net.sizes(streams, block=block))
+        plan = np.zeros((frames, PLAN_COLUMNS), np.int64)
+        plan[:, PLAN_STREAM] = plan[:, PLAN_SLOT] = order
+        plan[:, PLAN_ROW] = [np.sum(order[:k] == order[k]) for k in range(frames)]
+        plan[:, PLAN_TOKEN] = xs if tokens else -1
+        ys = []
+        for start in range(0, frames, block):
+            part = slice(start, start + block)
+            forward(stage, plan[part], np.zeros((0, 5), np.float32) if tokens else xs[part].copy())
+            ys.append(stage.output[: len(plan[part])].copy())
+        return np.concatenate(ys), stage.state.copy(), stage.tape.copy()
+
+    for alone, together in zip(run_in_blocks(1), run_in_blocks(frames), strict=True):
+        assert DISABLED or np.array_equal(alone, together)
+        np.testing.assert_allclose(together, alone, atol=CLOSE)
