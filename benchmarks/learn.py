@@ -18,6 +18,7 @@ import streamrnn as sr
 from benchmarks.measure import Row, faster, seconds_each
 from benchmarks.step import CELLS, torch_cell
 from streamrnn import chain
+from streamrnn.buffers import table_of
 from streamrnn.frames import COLUMNS, EMIT, FLAGS, INPUT, SCORED, TOKEN
 from streamrnn.jit import kernel
 from streamrnn.schedule import new_schedule
@@ -57,7 +58,8 @@ def series(units: int) -> tuple[np.ndarray, np.ndarray]:
 
 def our_windows(net: sr.Network, X: np.ndarray, targets: np.ndarray) -> Windows:
     sizes = net.sizes(streams=1, block=WINDOW)
-    stages, schedule = net.allocate(0, len(net.stages), sizes), new_schedule(sizes, net.accumulate, net.gradient_delay)
+    stages = table_of(net.allocate(0, len(net.stages), sizes))
+    schedule = new_schedule(sizes, net.accumulate, net.gradient_delay)
     frames = np.zeros((WINDOW, COLUMNS), np.int64)
     frames[:, FLAGS], frames[:, TOKEN] = INPUT | SCORED | EMIT, -1
     losses, Y = np.zeros(WINDOW), np.zeros((WINDOW, TARGETS), np.float32)

@@ -21,6 +21,7 @@ import streamrnn as sr
 from benchmarks.daemon import running, text_config
 from benchmarks.measure import Row, less
 from streamrnn import chain
+from streamrnn.buffers import table_of
 from streamrnn.frames import BEGIN, COLUMNS, EMIT, FLAGS, INPUT, SCORED, TOKEN
 from streamrnn.schedule import new_schedule
 from streamrnn.wire import FRAMES, Message, pack
@@ -61,7 +62,7 @@ def run_chain(count: int) -> None:
     """Step and learn in one process."""
     net = network()
     sizes = net.sizes(streams=1, block=BLOCK)
-    stages, schedule = net.allocate(0, 2, sizes), new_schedule(sizes, net.accumulate, net.gradient_delay)
+    stages, schedule = table_of(net.allocate(0, 2, sizes)), new_schedule(sizes, net.accumulate, net.gradient_delay)
     chain.run(stages, schedule, *frames_of(count), np.zeros(count), np.zeros((count, TARGETS), np.float32))
 
 
@@ -69,7 +70,7 @@ def run_loop(count: int) -> None:
     """The loop of a worker that hosts the whole network; all messages are there when it begins."""
     net, context = network(), zmq.Context()
     sizes = net.sizes(streams=1, block=BLOCK)
-    stages, schedule = net.allocate(0, 2, sizes), new_schedule(sizes, net.accumulate, net.gradient_delay)
+    stages, schedule = table_of(net.allocate(0, 2, sizes)), new_schedule(sizes, net.accumulate, net.gradient_delay)
     before, source, sink, after = (context.socket(kind) for kind in (zmq.PUSH, zmq.PULL, zmq.PUSH, zmq.PULL))
     for socket in (before, source, sink, after):
         socket.setsockopt(zmq.SNDHWM, 0)

@@ -24,6 +24,7 @@ from numba import types
 import streamrnn as sr
 from benchmarks.daemon import learn, text_config
 from benchmarks.measure import Row, faster, more
+from streamrnn.buffers import table_of
 from streamrnn.frames import BEGIN, COLUMNS, EMIT, FLAGS, INPUT, TOKEN
 from streamrnn.jit import kernel
 from streamrnn.schedule import new_schedule
@@ -105,7 +106,8 @@ def work(stage: int, computes: bool, before: str, after: str) -> None:
     """A worker's process, until it is terminated."""
     net, sockets = network(), connect(before, after)
     links, sizes = links_of(net, stage, sockets), net.sizes(streams=1, block=BLOCK)
-    stages, schedule = net.allocate(stage, stage + 1, sizes), new_schedule(sizes, net.accumulate, net.gradient_delay)
+    stages = table_of(net.allocate(stage, stage + 1, sizes))
+    schedule = new_schedule(sizes, net.accumulate, net.gradient_delay)
     while True:
         if computes:
             loop.serve(stages, schedule, links)

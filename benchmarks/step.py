@@ -19,10 +19,11 @@ from onnx import TensorProto, helper
 import streamrnn as sr
 from benchmarks.measure import Row, faster, seconds_each
 from streamrnn import chain
-from streamrnn.buffers import PLAN_COLUMNS, PLAN_ROW, PLAN_TOKEN, WINDOW
+from streamrnn.buffers import PLAN_COLUMNS, PLAN_ROW, PLAN_TOKEN
 from streamrnn.jit import kernel, link
 
 UNITS = 32, 64, 128, 256, 512
+WINDOW = 16
 MUST_TORCH = {32: 30, 64: 14, 128: 7, 256: 3, 512: 2}
 MUST_ONNX = {32: 5, 64: 5, 128: 3}
 READING, MUST_SHARE, SHARE_FROM = "reading the weights alone", 0.85, 128
@@ -34,12 +35,12 @@ link()
 
 
 @kernel
-def steps(stage, plan, X, count):
+def steps(stages, plan, X, count):
     """Frames one after another; the tape's rows are used as in a window."""
     for k in range(count):
         row = k % X.shape[0]
-        plan[0, PLAN_ROW] = k % stage.config[WINDOW]
-        chain.forward(stage, plan, X[row : row + 1])
+        plan[0, PLAN_ROW] = k % WINDOW
+        chain.forward(stages, 0, plan, X[row : row + 1])
 
 
 @kernel
@@ -58,7 +59,7 @@ def our_steps(layer: sr.LSTM, X: np.ndarray) -> Callable[[int], np.ndarray]:
     plan[0, PLAN_TOKEN] = -1
 
     def run(count: int) -> np.ndarray:
-        steps(layer.stage, plan, X, count)
+        steps(layer.table, plan, X, count)
         return layer.stage.output
 
     return run
@@ -175,7 +176,7 @@ def rows_of(cell: Any, units: int, quick: bool) -> list[Row]:
         musts |= dict.fromkeys(("onnxruntime", "onnxruntime, bound"), MUST_ONNX.get(units))
     check(runs)
     if cell is sr.LSTM and units >= SHARE_FROM:
-        words = np.zeros(layer.parameters.flat.nbytes // 8, np.int64)
+        words = np.ones(layer.parameters.flat.nbytes // 8, np.int64)  # zeros would be one page of memory, mapped often
         runs[READING] = lambda count: reads(words, count)
         musts[READING] = MUST_SHARE
     took, what = seconds_each(runs, quick), f"{cell.__name__} step"

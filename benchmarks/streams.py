@@ -18,8 +18,7 @@ from benchmarks.learn import CLIP_NORM, RATE, TARGETS, WINDOW, Stepwise, Windows
 from benchmarks.measure import Row, faster, more, seconds_each
 from benchmarks.step import torch_cell
 from streamrnn import chain
-from streamrnn.buffers import PLAN_COLUMNS, PLAN_ROW, PLAN_SLOT, PLAN_STREAM, PLAN_TOKEN
-from streamrnn.buffers import WINDOW as WINDOW_COLUMN
+from streamrnn.buffers import PLAN_COLUMNS, PLAN_ROW, PLAN_SLOT, PLAN_STREAM, PLAN_TOKEN, table_of
 from streamrnn.frames import COLUMNS, EMIT, FLAGS, INPUT, SCORED, STREAM, TOKEN
 from streamrnn.jit import kernel
 from streamrnn.schedule import new_schedule
@@ -31,11 +30,11 @@ torch.set_num_threads(1)
 
 
 @kernel
-def steps(stage, plan, X, count):
+def steps(stages, plan, X, count):
     """Blocks one after another; the tape's rows are used as in a window."""
     for k in range(count):
-        plan[:, PLAN_ROW] = k % stage.config[WINDOW_COLUMN]
-        chain.forward(stage, plan, X)
+        plan[:, PLAN_ROW] = k % WINDOW
+        chain.forward(stages, 0, plan, X)
 
 
 @kernel
@@ -60,12 +59,13 @@ def network() -> sr.Network:
 
 def our_steps(net: sr.Network, X: np.ndarray) -> Windows:
     (stage,) = net.allocate(0, 1, net.sizes(STREAMS, block=STREAMS))
+    stages = table_of([stage])
     plan = np.zeros((STREAMS, PLAN_COLUMNS), np.int64)
     plan[:, PLAN_STREAM] = plan[:, PLAN_SLOT] = np.arange(STREAMS)
     plan[:, PLAN_TOKEN] = -1
 
     def run(count: int) -> np.ndarray:
-        steps(stage, plan, X, count)
+        steps(stages, plan, X, count)
         return stage.output
 
     return run
@@ -87,7 +87,7 @@ def torch_steps(net: sr.Network, X: np.ndarray) -> Windows:
 
 def our_windows(net: sr.Network, X: np.ndarray, targets: np.ndarray) -> Windows:
     sizes = net.sizes(STREAMS, block=STREAMS)
-    stages, schedule = net.allocate(0, 2, sizes), new_schedule(sizes, net.accumulate, net.gradient_delay)
+    stages, schedule = table_of(net.allocate(0, 2, sizes)), new_schedule(sizes, net.accumulate, net.gradient_delay)
     frames = np.zeros((STREAMS, COLUMNS), np.int64)
     frames[:, STREAM] = np.arange(STREAMS)
     frames[:, FLAGS], frames[:, TOKEN] = INPUT | SCORED | EMIT, -1

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamrnn.instructions import buffer
+from streamrnn.records import records_of
 
 RNN, LSTM, GRU = 0, 1, 2
 SOFTMAX, LINEAR, GAUSSIAN = 16, 17, 18
@@ -120,3 +121,6 @@ EXAMPLE = allocate(
     own_output=False,
     needs_dx=True,
 )  # its type is every stage's
+
+# a table of stages, which kernels call `stages`, and what reads one of them: stage_at(stages, i)
+table_of, stage_at = records_of(EXAMPLE)

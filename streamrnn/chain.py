@@ -4,14 +4,17 @@ A **segment** is a run of frames inside which no parameter changes. `advance` ta
 one closed window back; `settle` applies the update that is due, once everything it needs is there.
 """
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import typeof, types
+from numba import types
 
 from streamrnn import optimizers, stage
-from streamrnn.buffers import EXAMPLE, KIND, PLAN_TOKEN, SOFTMAX
-from streamrnn.frames import FLAGS, INPUT, NEW, SCORED, STREAM, TARGET
+from streamrnn.buffers import KIND, PLAN_TOKEN, SOFTMAX, Sizes, stage_at
+from streamrnn.frames import COLUMNS, FLAGS, INPUT, NEW, SCORED, STREAM, TARGET, TOKEN
 from streamrnn.jit import inlined, kernel, linked
 from streamrnn.linear import copy, copy_rows
+from streamrnn.records import records_of
 from streamrnn.schedule import (
     ACCUMULATE,
     APPLIED,
@@ -23,22 +26,23 @@ from streamrnn.schedule import (
     SLOT,
     TARGETS,
     VERSION,
+    Schedule,
+    new_schedule,
     release,
     scan,
 )
 
-_stage, _rows, _vectors = typeof(EXAMPLE), types.int64[:, ::1], types.float32[:, ::1]
-_n = types.int64
-forward = linked(stage.forward, types.none, _stage, _rows, _vectors)
-backward = linked(stage.backward, types.none, _stage, _n, _n, _n, _n, _n, _vectors)
-present = linked(stage.present, types.none, _stage, _n, types.float32[::1])
-score_one = linked(stage.score, types.float64, _stage, _n, _n, _n, _n, types.float32[::1])
-update = linked(optimizers.update, types.none, _stage, _n, _n)
+_n, _rows, _vectors = types.int64, types.int64[:, ::1], types.float32[:, ::1]
+forward = linked(stage.forward, types.none, _rows, _n, _rows, _vectors)
+backward = linked(stage.backward, types.none, _rows, _n, _n, _n, _n, _n, _n, _vectors)
+present = linked(stage.present, types.none, _rows, _n, _n, types.float32[::1])
+score_one = linked(stage.score, types.float64, _rows, _n, _n, _n, _n, _n, types.float32[::1])
+update = linked(optimizers.update, types.none, _rows, _n, _n, _n)
 
 
 @inlined
 def ends_in_readout(stages):
-    return stages[len(stages) - 1].config[KIND] >= SOFTMAX
+    return stage_at(stages, len(stages) - 1).config[KIND] >= SOFTMAX
 
 
 @inlined
@@ -51,33 +55,34 @@ def advance(stages, t, frames, start, X):
     plan = t.plan[:inputs]
     x = X[:inputs]
     for i in range(len(stages)):
-        forward(stages[i], plan, x)
-        x = stages[i].output[:inputs]
+        forward(stages, i, plan, x)
+        x = stage_at(stages, i).output[:inputs]
         plan[:, PLAN_TOKEN] = -1
     return end, inputs
 
 
 @inlined
-def score(readout, t, frames, targets, losses):
-    """Score the targets of a segment in order, and bring its outputs to the units of their streams.
+def score(stages, t, frames, targets, losses):
+    """Score the targets of a segment in order, and bring the readout's outputs to the units of their streams.
 
     targets (n, size) holds the vectors of the frames with a target, no rows where targets are tokens; losses (frames,)
     becomes NaN where nothing was scored. Returns the number of targets met.
     """
-    inputs, met = 0, 0
+    inputs, met, last = 0, 0, len(stages) - 1
+    readout = stage_at(stages, last)
     for k in range(frames.shape[0]):
         flags, stream = frames[k, FLAGS], frames[k, STREAM]
         losses[k] = np.nan
         if flags & INPUT:
             if flags & NEW:
                 readout.stats[stream] = 0
-            present(readout, stream, readout.output[inputs])
+            present(stages, last, stream, readout.output[inputs])
             inputs += 1
         if flags & SCORED:
             slot, row = t.where[k, 0], t.where[k, 1]
             if slot >= 0:
                 target = targets[met] if targets.shape[0] > 0 else readout.dy[0, :0]
-                losses[k] = score_one(readout, stream, slot, row, frames[k, TARGET], target)
+                losses[k] = score_one(stages, last, stream, slot, row, frames[k, TARGET], target)
             met += 1
     return met
 
@@ -93,9 +98,9 @@ def learn(stages, t, dY):
     frames = window[FRAMES]
     group = (number // t.config[ACCUMULATE]) % (t.config[DELAY] + 1)
     for i in range(len(stages) - 1, -1, -1):
-        s = stages[i]
+        s = stage_at(stages, i)
         version = -1 if window[VERSION] == t.counters[APPLIED] else window[VERSION] % s.versions.shape[0]
-        backward(s, window[SLOT], frames, window[TARGETS], version, group, dY)
+        backward(stages, i, window[SLOT], frames, window[TARGETS], version, group, dY)
         dY = s.dx[:frames]
     release(t, window[SLOT])
     t.counters[LEARNED] += 1
@@ -113,10 +118,10 @@ def settle(stages, t):
         if t.counters[LEARNED] < (group + 1) * accumulate:
             return False
         for i in range(len(stages)):
-            s = stages[i]
+            s = stage_at(stages, i)
             if t.counters[LEARNED] < t.counters[CLOSED]:
                 copy(s.params, s.versions[t.counters[APPLIED] % s.versions.shape[0]])
-            update(s, group % (delay + 1), accumulate)
+            update(stages, i, group % (delay + 1), accumulate)
         t.counters[APPLIED] += 1
     t.counters[DUE] = 0
     return True
@@ -127,13 +132,48 @@ def run(stages, t, frames, X, targets, losses, Y):
     """Take frames through a whole network, learning on the way: outputs into Y, losses of targets into losses."""
     start, inputs, met = 0, 0, 0
     nothing = X[:0]
-    readout = stages[len(stages) - 1]
+    output = stage_at(stages, len(stages) - 1).output
     while start < frames.shape[0]:
         end, count = advance(stages, t, frames, start, X[inputs:])
-        met += score(readout, t, frames[start:end], targets[met:], losses[start:end])
-        copy_rows(readout.output[:count], Y[inputs : inputs + count])
+        met += score(stages, t, frames[start:end], targets[met:], losses[start:end])
+        copy_rows(output[:count], Y[inputs : inputs + count])
         inputs += count
         while t.counters[LEARNED] < t.counters[CLOSED]:
             learn(stages, t, nothing)
         settle(stages, t)
         start = end
+
+
+class Desk(NamedTuple):
+    """Where a few frames lie on their way into a whole network, and what comes out."""
+
+    schedule: Schedule
+    frames: np.ndarray  # (n, COLUMNS) int64
+    x: np.ndarray  # (1, I) float32
+    target: np.ndarray  # (1, size) float32
+    losses: np.ndarray  # (n,) float64
+    y: np.ndarray  # (n, K) float32
+
+
+EXAMPLE_DESK = Desk(
+    new_schedule(Sizes(), 1, 0),
+    frames=np.zeros((2, COLUMNS), np.int64),
+    x=np.zeros((1, 1), np.float32),
+    target=np.zeros((1, 1), np.float32),
+    losses=np.zeros(2),
+    y=np.zeros((2, 1), np.float32),
+)
+table_of_desk, desk_at = records_of(EXAMPLE_DESK)
+
+
+@kernel
+def step(stages, desks, stream, flags, token, before, answer):
+    """One frame of a stream, and a target of it or of the one before; token, answer: -1 where they are vectors."""
+    desk = desk_at(desks, 0)
+    scored = before or flags & SCORED
+    X, targets = desk.x[: 1 if token < 0 else 0], desk.target[: 1 if scored and answer < 0 else 0]
+    frames = desk.frames[:2]
+    for frame in frames:
+        frame[STREAM], frame[FLAGS], frame[TOKEN], frame[TARGET] = stream, flags, token, answer
+    frames[0, FLAGS] = SCORED
+    run(stages, desk.schedule, frames[0 if before else 1 :], X, targets, desk.losses, desk.y)

@@ -1,5 +1,6 @@
 """What a caller gives as an input or a target, checked once and made a token or a float32 vector."""
 
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -29,3 +30,11 @@ def as_vector(x: Any, size: int) -> np.ndarray:
     if not np.isfinite(vector).all():
         raise ValueError("the vector holds NaN or infinity, or a number too large for float32")
     return vector
+
+
+def put_vector(x: Any, row: np.ndarray) -> None:
+    """Copy what `as_vector` would make of x into a row, sooner if it is one already."""
+    if type(x) is np.ndarray and x.dtype == row.dtype and x.shape == row.shape and isfinite(x.dot(x)):
+        row[:] = x
+    else:
+        row[:] = as_vector(x, len(row))

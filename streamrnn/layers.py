@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from streamrnn import buffers, cells, stage
-from streamrnn.buffers import OPTIMIZER, PLAN_COLUMNS, PLAN_ROW, PLAN_TOKEN, Sizes, Stage, allocate
+from streamrnn.buffers import OPTIMIZER, PLAN_COLUMNS, PLAN_ROW, PLAN_TOKEN, Sizes, Stage, allocate, table_of
 from streamrnn.inputs import as_token, as_vector
 from streamrnn.optimizers import Optimizer
 from streamrnn.parameters import Parameters, glorot, orthogonal
@@ -85,6 +85,7 @@ class Layer:
             own_output=self.own_output,
             needs_dx=needs_dx,
         )
+        self.table = table_of([self.stage])
         self._sizes = sizes
         self._frames = 0  # on the tape of a layer that is alone
         self._plan = np.zeros((1, PLAN_COLUMNS), np.int64)
@@ -118,7 +119,7 @@ class Layer:
         if self._frames == self._alone.window:
             self._forget(1)
         self._plan[0, PLAN_ROW], self._plan[0, PLAN_TOKEN] = self._frames, token
-        stage.forward(self.stage, self._plan, self._x if token < 0 else self._x[:0])
+        stage.forward(self.table, 0, self._plan, self._x if token < 0 else self._x[:0])
         self._frames += 1
         return self.stage.output[0].copy()
 
@@ -138,7 +139,7 @@ class Layer:
             raise ValueError(f"dy is for the last {frames} frames, but the tape holds {self._frames}")
         self._forget(self._frames - frames)
         self.stage.dx[:frames] = 0
-        stage.backward(self.stage, 0, frames, 0, -1, 0, dY)
+        stage.backward(self.table, 0, 0, frames, 0, -1, 0, dY)
         self._frames = 0
         return self.stage.dx[:frames].copy().reshape(*dy.shape[:-1], self.input_size)
 
@@ -154,13 +155,14 @@ class Layer:
     def _forget(self, count: int) -> None:
         """Drop the oldest frames of the tape."""
         if count:
-            stage.slide(self.stage, 0, count)
+            stage.slide(self.stage.config, self.stage.tape[0], self.stage.tokens[0], count)
             self._frames -= count
 
     def _set_optimizer(self, optimizer: Optimizer, clip_norm: float | None) -> None:
         if self._optimizer != optimizer:
             moments = np.zeros((optimizer.moments, len(self.parameters.flat)), np.float32)
             self.stage = self.stage._replace(moments=moments)
+            self.table = table_of([self.stage])
             self.stage.config[OPTIMIZER] = optimizer.kind
             self.stage.counters[:] = 0
             self._optimizer = optimizer

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from streamrnn import chain, checkpoint
-from streamrnn.buffers import OPTIMIZER, Sizes
+from streamrnn.buffers import OPTIMIZER, Sizes, table_of
 from streamrnn.feedback import Drawing, Last, Shape, Unrolling, Value
-from streamrnn.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FLAGS, INPUT, SCORED, STREAM, TARGET, TOKEN
-from streamrnn.inputs import as_token, as_vector
+from streamrnn.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FLAGS, INPUT, SCORED, STREAM
+from streamrnn.inputs import as_token, put_vector
 from streamrnn.jit import link
 from streamrnn.layers import GRU, LSTM, RNN, Layer
 from streamrnn.optimizers import SGD, Adagrad, Adam, Optimizer, RMSprop
@@ -74,6 +74,8 @@ class Network(Verbs):
         self._last: dict[int, Last] = {}  # what can be fed back
         self._tokens = True  # whether inputs are tokens
         self._rng = np.random.default_rng(seed)
+        self._x = np.zeros((1, self.input_size), np.float32)
+        self._target = np.zeros((1, self.readout.size), np.float32)
         self._allocate(1)
 
     def _check(self) -> None:
@@ -117,16 +119,16 @@ class Network(Verbs):
         """Make room for that many streams, keeping what there is."""
         sizes = self.sizes(streams, block=BLOCK)
         kept = checkpoint.take(self.stages, self._schedule, self._used) if self._used else None
-        self._stages = self.allocate(0, len(self.stages), sizes)
+        self._stages = table_of(self.allocate(0, len(self.stages), sizes))
         self._schedule = new_schedule(sizes, self.accumulate, self.gradient_delay)
         self._capacity = streams
         if kept:
             checkpoint.put(kept, self.stages, self._schedule)
         self._frames = np.zeros((BLOCK, COLUMNS), np.int64)
-        self._x = np.zeros((1, self.input_size), np.float32)
-        self._target = np.zeros((1, self.readout.size), np.float32)
         self._loss = np.zeros(BLOCK, np.float64)
         self._y = np.zeros((BLOCK, self.readout.output_size), np.float32)
+        desk = chain.Desk(self._schedule, self._frames, self._x, self._target, self._loss, self._y)
+        self._desks = chain.table_of_desk([desk])
 
     def sizes(self, streams: int, block: int, versions: int = 0) -> Sizes:
         """The sizes of buffers that a number of streams and of frames processed together ask for."""
@@ -180,33 +182,20 @@ class Network(Verbs):
         if x is None:
             x = self._fed_back(stream, begin)
         token = as_token(x, self.input_size)
-        vector = as_vector(x, self.input_size) if token < 0 else None
-        answer = self._as_target(target) if target is not None else None
+        if token < 0:
+            put_vector(x, self._x[0])
+        answer = self._put_target(target) if target is not None else -1
+        scored = target is not None and self.predict == "target"
         number = self._stream(stream)
         begin = begin or number in self._fresh
-        frames = self._frames
-        frames[:2, STREAM] = number
-        frames[1, FLAGS] = INPUT | EMIT | (BEGIN if begin else 0) | (END if end else 0)
-        frames[1, TOKEN] = token
-        first = 1
-        if answer is not None:
-            frames[:2, TARGET] = answer if isinstance(answer, int) else -1
-            if self.predict == "target":
-                frames[1, FLAGS] |= SCORED
-            elif not begin:
-                frames[0, FLAGS] = SCORED
-                first = 0
-        if vector is not None:
-            self._x[0] = vector
-        if isinstance(answer, np.ndarray):
-            self._target[0] = answer
-        X = self._x[:1] if vector is not None else self._x[:0]
-        targets = self._target[:1] if isinstance(answer, np.ndarray) else self._target[:0]
-        chain.run(self._stages, self._schedule, frames[first:2], X, targets, self._loss, self._y)
-        if answer is not None and (self.predict == "target" or not begin):
-            self._losses[number] = float(self._loss[0])
+        before = target is not None and not scored and not begin
+        flags = INPUT | EMIT | begin * BEGIN | end * END | scored * SCORED
+        chain.step(self._stages, self._desks, number, flags, token, before, answer)
+        if scored or before:
+            self._losses[number] = self._loss.item(0)
         y = self._y[0].copy()
-        self._remember(number, Last(answer if self.predict == "target" else None, y.copy()), token >= 0, end)
+        value = None if not scored else answer if answer >= 0 else self._target[0].copy()
+        self._remember(number, Last(value, y.copy()), token >= 0, end)
         return y
 
     def _remember(self, number: int, last: Last, tokens: bool, end: bool) -> None:
@@ -261,13 +250,15 @@ class Network(Verbs):
         chain.run(self._stages, self._schedule, self._frames[:count], x, targets, self._loss, self._y)
         return self._y[:count].copy(), self._loss[:count][scored].tolist()
 
-    def _as_target(self, target: Any) -> int | np.ndarray:
+    def _put_target(self, target: Any) -> int:
+        """A target's token, or -1 and the vector in its place."""
         if isinstance(self.readout, Softmax):
             token = as_token(target, self.readout.size)
             if token < 0:
                 raise ValueError(f"the target of {self.readout} is an int, not {type(target).__name__}")
             return token
-        return as_vector(target, self.readout.size)
+        put_vector(target, self._target[0])
+        return -1
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs to make the same network anew, in plain values."""

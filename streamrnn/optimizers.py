@@ -9,7 +9,7 @@ from typing import Any
 
 from numba import float32, float64
 
-from streamrnn.buffers import OPTIMIZER, SKIPPED, UPDATES
+from streamrnn.buffers import OPTIMIZER, SKIPPED, UPDATES, stage_at
 from streamrnn.jit import kernel
 from streamrnn.tiles import dot
 
@@ -50,7 +50,7 @@ class Optimizer:
     def update(self, layer: Any, clip_norm: float | None = None) -> None:
         """Apply `layer.grads`, clipped to that norm, to `layer.params` and zero them."""
         layer._set_optimizer(self, clip_norm)
-        update(layer.stage, 0, 1)
+        update(layer.table, 0, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,9 @@ def length(g):
 
 
 @kernel
-def update(s, group, windows):
-    """Apply gradient buffer `group` of a stage, the sum over that many windows, clipped by its norm; zero it."""
+def update(stages, i, group, windows):
+    """Apply gradient buffer `group` of stage i, the sum over that many windows, clipped by its norm; zero it."""
+    s = stage_at(stages, i)
     kind, hyper, p, g = s.config[OPTIMIZER], s.hyper, s.params, s.grads[group]
     norm = length(g) / windows
     if not isfinite(norm):

@@ -26,6 +26,7 @@ from streamrnn.buffers import (
     SOFTMAX,
     STANDARDIZE,
     WINDOW,
+    stage_at,
 )
 from streamrnn.frames import NEW
 from streamrnn.instructions import matrix
@@ -56,12 +57,11 @@ def cell_tape(config, row):
 
 
 @kernel
-def slide(s, slot, count):
+def slide(config, row, tokens, count):
     """Drop the oldest `count` frames of a layer's tape. (A readout need not: frames without a target weigh nothing.)"""
-    for part in cell_tape(s.config, s.tape[slot]):
+    for part in cell_tape(config, row):
         for t in range(count, part.shape[0]):
             copy(part[t], part[t - count])
-    tokens = s.tokens[slot]
     for t in range(count, tokens.shape[0]):
         tokens[t - count] = tokens[t]
 
@@ -81,11 +81,12 @@ def readout_tape(config, row):
 
 
 @kernel
-def forward(s, plan, X):
-    """Advance the planned frames with inputs X (frames, I), no rows where inputs are tokens; fills `output`.
+def forward(stages, i, plan, X):
+    """Advance stage i by the planned frames, inputs X (frames, I), no rows where they are tokens; fills `output`.
 
     Standardisation changes X in place.
     """
+    s = stage_at(stages, i)
     if s.config[KIND] >= SOFTMAX:
         readout_forward(s, plan, X)
     else:
@@ -144,7 +145,7 @@ def step_streams(s, plan, X, Z, output):
     for r in range(frames):
         slot, row = plan[r, PLAN_SLOT], plan[r, PLAN_ROW]
         if plan[r, PLAN_SLIDE] > 0:
-            slide(s, slot, plan[r, PLAN_SLIDE])
+            slide(s.config, s.tape[slot], s.tokens[slot], plan[r, PLAN_SLIDE])
         tape_X, tape_H, _ = cell_tape(s.config, s.tape[slot])
         state = s.state[plan[r, PLAN_STREAM]]
         if plan[r, PLAN_BEGIN]:
@@ -194,15 +195,17 @@ def readout_forward(s, plan, X):
 
 
 @kernel
-def present(s, stream, y):
+def present(stages, i, stream, y):
     """Bring an output of the readout to the units of the stream, in place."""
+    s = stage_at(stages, i)
     if s.config[STANDARDIZE]:
         standardize.backward(s.stats[stream], y, (s.stats.shape[1] - 1) // 2)
 
 
 @kernel
-def score(s, stream, slot, row, token, target):
+def score(stages, i, stream, slot, row, token, target):
     """Loss of the output in that row of the tape, prequential; notes its gradient."""
+    s = stage_at(stages, i)
     _, tape_Y, tape_D = readout_tape(s.config, s.tape[slot])
     if not s.config[STANDARDIZE]:
         return readouts.score(s.config[KIND], tape_Y[row], token, target, tape_D[row])
@@ -214,12 +217,13 @@ def score(s, stream, slot, row, token, target):
 
 
 @kernel
-def backward(s, slot, frames, targets, version, group, dY):
-    """Take the gradient dY (frames, O) of a window's outputs back through it.
+def backward(stages, i, slot, frames, targets, version, group, dY):
+    """Take the gradient dY (frames, O) of a window's outputs back through stage i.
 
     Adds to gradient buffer `group`, fills `dx`. `version` names older parameters, -1 those in force. A readout makes
     its own dY from what `score` noted, divided by the number of targets.
     """
+    s = stage_at(stages, i)
     params = s.versions[version] if version >= 0 else s.params
     if s.config[KIND] >= SOFTMAX:
         readout_backward(s, slot, frames, targets, params, s.grads[group])

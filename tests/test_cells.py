@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import streamrnn as sr
-from streamrnn.buffers import PLAN_COLUMNS, PLAN_ROW, PLAN_SLOT, PLAN_STREAM, PLAN_TOKEN, ROWS
+from streamrnn.buffers import PLAN_COLUMNS, PLAN_ROW, PLAN_SLOT, PLAN_STREAM, PLAN_TOKEN, ROWS, table_of
 from streamrnn.jit import DISABLED
 from streamrnn.stage import forward
 
@@ -244,7 +244,7 @@ def test_frames_of_many_streams_at_once_are_those_of_each_alone(cell, tokens, ou
         ys = []
         for start in range(0, frames, block):
             part = slice(start, start + block)
-            forward(stage, plan[part], np.zeros((0, 5), np.float32) if tokens else xs[part].copy())
+            forward(table_of([stage]), 0, plan[part], np.zeros((0, 5), np.float32) if tokens else xs[part].copy())
             ys.append(stage.output[: len(plan[part])].copy())
         return np.concatenate(ys), stage.state.copy(), stage.tape.copy()
 

@@ -18,6 +18,7 @@ from streamrnn.buffers import (
     PLAN_TOKEN,
     UPDATES,
     Sizes,
+    table_of,
 )
 from streamrnn.frames import BEGIN, COLUMNS, EMIT, END, FLAGS, INPUT, NEW, SCORED, STREAM, TARGET, TOKEN
 from streamrnn.schedule import APPLIED, CLOSED, DUE, FREE, LEARNED, SLOT, most_closed, new_schedule, release, scan
@@ -230,7 +231,7 @@ def run_in_blocks(tokens, rules, frames, cuts):
     frames[:, [TOKEN, TARGET]] = rng.integers(CLASSES, size=(len(frames), 2)) if tokens else -1
     for a, b in blocks(len(frames), cuts):
         x, target = X[inputs[a] : inputs[b]].copy(), targets[scored[a] : scored[b]]
-        chain.run(stages, t, frames[a:b], x, target, losses[a:b], Y[inputs[a] : inputs[b]])
+        chain.run(table_of(stages), t, frames[a:b], x, target, losses[a:b], Y[inputs[a] : inputs[b]])
     numbers = [stage.counters[UPDATES] for stage in stages]
     state = [
         array for stage in stages for array in (stage.params, stage.moments, stage.grads, stage.state, stage.stats)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamrnn import chain
-from streamrnn.buffers import INPUTS, OUTPUTS
+from streamrnn.buffers import INPUTS, OUTPUTS, stage_at
 from streamrnn.frames import COLUMNS, ECHO, EMIT, FLAGS, INPUT, SCORED, TOKEN
 from streamrnn.instructions import matrix
 from streamrnn.jit import inlined, kernel
@@ -138,7 +138,7 @@ def take_gradients(stages, t, links):
             return
         message = links.gradient
         window = t.queue[t.counters[LEARNED] % t.queue.shape[0]]
-        last = stages[len(stages) - 1]
+        last = stage_at(stages, len(stages) - 1)
         _, dY, _ = parts(message)
         if (
             message[H_KIND] == GRADIENT
@@ -157,10 +157,10 @@ def learn(stages, t, links, dY):
     number = t.counters[LEARNED]
     frames = chain.learn(stages, t, dY)
     if links.sockets[GRADIENTS_OUT] != 0:
-        message = links.gradient
-        start_message(message, GRADIENT, links.state[EPOCH], number, 0, frames, stages[0].config[INPUTS], 0)
+        message, first = links.gradient, stage_at(stages, 0)
+        start_message(message, GRADIENT, links.state[EPOCH], number, 0, frames, first.config[INPUTS], 0)
         _, vectors, _ = parts(message)
-        copy_rows(stages[0].dx, vectors)
+        copy_rows(first.dx, vectors)
         send(links, GRADIENTS_OUT, message)
 
 
@@ -181,18 +181,18 @@ def work(stages, t, links):
         scored += 1 if segment[k, FLAGS] & SCORED else 0
     width = state[TARGET_WIDTH]
     targets = targets[state[USED_TARGETS] * width : (state[USED_TARGETS] + scored) * width]
-    last = stages[len(stages) - 1]
+    output = stage_at(stages, len(stages) - 1).output[:inputs]
     if state[READY] + segment.shape[0] > links.rows.shape[0]:
         flush(links, -1)
     state[MORE_COMES] = 1 if end < frames.shape[0] or links.incoming[H_NUMBER] & MORE else 0
     if chain.ends_in_readout(stages):
         losses = links.losses[: segment.shape[0]]
-        chain.score(last, t, segment, matrix(targets, 0, scored if width else 0, width), losses)
-        keep(links, segment, last.output[:inputs], EMIT, losses)
-        echo(links, segment, last.output[:inputs])
+        chain.score(stages, t, segment, matrix(targets, 0, scored if width else 0, width), losses)
+        keep(links, segment, output, EMIT, losses)
+        echo(links, segment, output)
         cut = -1
     else:
-        keep(links, segment, last.output[:inputs], INPUT, targets)
+        keep(links, segment, output, INPUT, targets)
     if cut >= 0 or state[READY] >= state[FLUSH_AT]:
         flush(links, cut)
     state[START] = end
@@ -289,7 +289,7 @@ def serve(stages, t, links):
     faster than they can be sent travel together.
     """
     state, counters = links.state, t.counters
-    nothing = stages[0].dx[:0]
+    nothing = stage_at(stages, 0).dx[:0]
     readout = chain.ends_in_readout(stages)
     for _ in range(MESSAGES):
         if readout:

@@ -10,7 +10,7 @@ import numpy as np
 import zmq
 
 from streamrnn import checkpoint
-from streamrnn.buffers import SKIPPED
+from streamrnn.buffers import SKIPPED, table_of
 from streamrnn.frames import COLUMNS, STREAM
 from streamrnn.network import Network
 from streamrnn.schedule import new_schedule
@@ -74,7 +74,7 @@ def main(member: Member) -> None:
     net = Network.from_spec(order["spec"])
     versions = net.gradient_delay if last < len(net.stages) else 0
     sizes = net.sizes(order["max_streams"], order["block"], versions)
-    stages = net.allocate(first, last, sizes)
+    stages = table_of(net.allocate(first, last, sizes))
     schedule = new_schedule(sizes, net.accumulate, net.gradient_delay)
     if order["resume"]:
         folder = Path(order["resume"])
@@ -85,17 +85,17 @@ def main(member: Member) -> None:
     while True:
         if loop.serve(stages, schedule, links) == loop.AT_BARRIER:
             save(member, Path(order["checkpoints"]), net, first, last, schedule, links)
-        member.beat(lambda: facts(stages, links))
+        member.beat(lambda: facts(net.stages[first:last], links))
         if member.order()["kind"] == "stop":
             return
 
 
-def facts(stages: tuple, links: loop.Links) -> dict[str, Any]:
+def facts(part: list, links: loop.Links) -> dict[str, Any]:
     """How things are, for the supervisor: `skipped` updates had a gradient that was not finite."""
     return {
         "frames": int(links.state[loop.DONE_FRAMES]),
         "bad": int(links.state[loop.BAD]),
-        "skipped": sum(int(stage.counters[SKIPPED]) for stage in stages),
+        "skipped": sum(int(owner.stage.counters[SKIPPED]) for owner in part),
     }
 
 

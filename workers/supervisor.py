@@ -28,13 +28,13 @@ START_TIMEOUT = 60.0  # seconds until every worker must be ready
 DRAIN_TIMEOUT = 60.0  # seconds until a checkpoint must be complete
 STOP_TIMEOUT = 5.0  # seconds a worker may take to end
 SIGNALS = {signal.SIGINT, signal.SIGTERM}  # drain the daemon
+COMPILED = CACHE_FOLDER / "compiled"
 RATE_SPAN = 3.0  # seconds over which frames per second are taken
 
 
-def compile_kernels(lengths: set[int], tell: Callable[[str], Any]) -> None:
-    """Compile the hot loop for workers that host that many stages, unless it lies on disk already."""
-    missing = [length for length in sorted(lengths) if not (CACHE_FOLDER / f"{length}.compiled").exists()]
-    if not missing:
+def compile_kernels(tell: Callable[[str], Any]) -> None:
+    """Compile what workers run, unless it lies on disk already."""
+    if COMPILED.exists():
         return
     tell("compiling the kernels, once for this version and machine: about 25 seconds")
     from numba import typeof
@@ -45,12 +45,11 @@ def compile_kernels(lengths: set[int], tell: Callable[[str], Any]) -> None:
     from streamrnn.workers import intake, loop, stages
 
     intake.warm_up()
-    for length in missing:
-        net = Network([RNN(1, 1) for _ in range(length)], Linear(1), SGD(1.0))
-        links = stages.make_links(net, 0, length, {"block": 1, "epoch": 0, "token_targets": False}, [0] * 6)
-        loop.serve.compile((typeof(net._stages[:length]), typeof(net._schedule), typeof(links)))
-        CACHE_FOLDER.mkdir(parents=True, exist_ok=True)
-        (CACHE_FOLDER / f"{length}.compiled").touch()
+    net = Network([RNN(1, 1)], Linear(1), SGD(1.0))
+    links = stages.make_links(net, 0, 2, {"block": 1, "epoch": 0, "token_targets": False}, [0] * 6)
+    loop.serve.compile((typeof(net._stages), typeof(net._schedule), typeof(links)))
+    CACHE_FOLDER.mkdir(parents=True, exist_ok=True)
+    COMPILED.touch()
 
 
 class Supervisor:
@@ -103,7 +102,7 @@ class Supervisor:
         bind(self.inner, endpoint)
         bind(self.outer, self.config.sockets.control)
         self.checkpoints.mkdir(parents=True, exist_ok=True, mode=0o700)
-        compile_kernels(set(self.placement), tell)
+        compile_kernels(tell)
         tell("starting the workers")
         os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
         # Ctrl-C, or a service manager's SIGTERM, reaches every process: those started here inherit that it is blocked
