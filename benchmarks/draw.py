@@ -1,23 +1,31 @@
-"""Draw the pictures from the rows that `python -m benchmarks` wrote: `python -m benchmarks.draw [FILE]`."""
+"""Pictures and a table of the rows that `python -m benchmarks` wrote: `python -m benchmarks.draw [FILE]`.
 
+The pictures lie beside FILE (benchmarks/results.json), and so does the README.md whose table is replaced, if any.
+"""
+
+import re
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks import measure
-from benchmarks.measure import Row
+from benchmarks.measure import Row, digits, told
 from benchmarks.pipeline import GAIN_WORKERS, gain
 
 OURS = "streamrnn"
+MARKS = "<!-- what benchmarks.draw writes begins -->", "<!-- and ends -->"
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": OURS,  # the same file for the same figures
     "font.family": "sans-serif",
+    "axes.titlelocation": "left",
     "axes.grid": True,
     "grid.color": "0.9",
     "axes.spines.top": False,
@@ -51,24 +59,44 @@ def rates(rows: list[Row]) -> Curves:
 def plot(path: Path, title: str, x: str, y: str, curves: Curves, powers_of_two: bool) -> None:
     """One picture; the vertical axis is logarithmic."""
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    for name, points in curves.items():
-        width = 2.5 if name == OURS else 1.5
-        axes.plot(sorted(points), [points[k] for k in sorted(points)], marker="o", linewidth=width, label=name)
+    for name, points in sorted(curves.items(), key=lambda curve: -max(curve[1].values())):
+        style = {"color": "black", "linewidth": 2.5} if name == OURS else {}
+        axes.plot(*zip(*sorted(points.items()), strict=True), marker="o", label=name, **style)
     axes.set_yscale("log")
     if powers_of_two:
         axes.set_xscale("log", base=2)
     ticks = sorted({k for points in curves.values() for k in points})
     axes.set_xticks(ticks, map(str, ticks), minor=False)
     axes.set(title=title, xlabel=x, ylabel=y)
+    axes.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_formatter=NullFormatter())
     axes.yaxis.set_major_formatter("{x:,g}")
     figure.legend(loc="outside right upper", frameon=False)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
 
+def markdown(machine: dict[str, Any], programs: dict[str, list[Row]]) -> str:
+    """The machine, and all rows in one table."""
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    text = f"{machine['processor']}; {machine['cores']} cores; Python {machine['python']}, {versions}.\n\n"
+    text += "| | | units | ours | peer | | against | ratio | must | |\n|---|---|--:|--:|--:|---|---|--:|--:|---|\n"
+    for program, rows in programs.items():
+        for row in rows:
+            figures = digits(row.ours), digits(row.peer), row.unit, row.against, digits(row.ratio)
+            must = "" if row.must is None else digits(row.must)
+            cells = f"`{program}`", row.what, str(row.size or ""), *figures, must, told(row)
+            text += f"| {' | '.join(cells)} |\n"
+    return text
+
+
 def draw(path: Path) -> None:
-    """All pictures, beside the file."""
+    """All pictures and the table, beside the file."""
     machine, programs = measure.read(path)
+    readme = path.with_name("README.md")
+    if readme.exists():
+        begin, end = MARKS
+        table = f"{begin}\n{markdown(machine, programs)}{end}"
+        readme.write_text(re.sub(f"{begin}.*{end}", lambda _: table, readme.read_text(), flags=re.DOTALL))
     where = machine["processor"].split(",")[0]
     with plt.rc_context(STYLE):
         steps, frames = latencies(programs["step"], "LSTM step"), latencies(programs["learn"], "LSTM, step and learn")

@@ -114,12 +114,16 @@ def show(title: str, rows: list[Row]) -> None:
     for column in ("", "units", "ours", "peer", "", "against", "ratio", "must", ""):
         table.add_column(column, justify="left" if column in ("", "against") else "right")
     for row in rows:
-        told = "" if row.must is None else "reached" if row.ratio >= row.must else "MISSED"
         must = "" if row.must is None else digits(row.must)
         size = "" if row.size is None else str(row.size)
         figures = digits(row.ours), digits(row.peer), row.unit
-        table.add_row(row.what, size, *figures, row.against, digits(row.ratio), must, told)
+        table.add_row(row.what, size, *figures, row.against, digits(row.ratio), must, told(row))
     Console(width=None if Console().is_terminal else 140).print(table)
+
+
+def told(row: Row) -> str:
+    """Whether it is what it must be."""
+    return "" if row.must is None else "reached" if row.ratio >= row.must else "MISSED"
 
 
 def digits(value: float) -> str:

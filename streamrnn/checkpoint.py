@@ -52,6 +52,11 @@ class Manifest(msgspec.Struct):
     position: int = 0  # frames taken from the daemon's own source
     last: dict[int, list] = {}  # what can be fed back to each stream, see streamrnn.feedback
     tokens: bool = True  # whether that goes in as tokens
+    run: str = ""  # the name of a daemon's run, whose journal goes with it
+    journal: int = 0  # the last record of the journal that is in it
+    gate: dict[str, Any] = {}  # what else the gate keeps, see streamrnn.workers.intake
+    left: int | None = None  # frames that may still be let in; None: any number
+    score: dict[str, Any] = {}  # what the publisher counts
 
 
 def number_name(number: int) -> str:
@@ -123,7 +128,11 @@ def put(kept: Sequence[Tensors], owners: Sequence[Any], schedule: Schedule) -> N
 
 def write_stage(folder: Path, number: int, tensors: Tensors) -> str:
     """Write one stage's file and flush it to the disk; returns its sha256."""
-    path = folder / stage_file(number)
+    return write_tensors(folder / stage_file(number), tensors)
+
+
+def write_tensors(path: Path, tensors: Tensors) -> str:
+    """Write a file and flush it to the disk; returns its sha256."""
     save_file(tensors, path)
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
@@ -136,12 +145,23 @@ def complete(temporary: Path, folder: Path, manifest: Manifest) -> None:
         file.write(msgspec.json.format(msgspec.json.encode(manifest)))
         file.flush()
         os.fsync(file.fileno())
+    flush_folder(temporary)
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     temporary.rename(folder)
+    flush_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def temporary_name(folder: Path) -> Path:
@@ -191,7 +211,11 @@ def read_manifest(folder: Path) -> Manifest:
 
 def read_stage(folder: Path, number: int, manifest: Manifest) -> Tensors:
     """One stage's tensors. Raises CheckpointError if the file is missing or not the one that was written."""
-    path = folder / stage_file(number)
+    return read_tensors(folder / stage_file(number), manifest)
+
+
+def read_tensors(path: Path, manifest: Manifest) -> Tensors:
+    """A file of a checkpoint. Raises CheckpointError if it is missing or not the one that was written."""
     try:
         if sha256(path.read_bytes()).hexdigest() != manifest.sha256.get(path.name):
             raise CheckpointError(f"{path}: damaged, its sha256 is not the one in {MANIFEST}")
@@ -200,6 +224,17 @@ def read_stage(folder: Path, number: int, manifest: Manifest) -> Tensors:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except SafetensorError as error:
         raise CheckpointError(f"{path}: damaged ({error})") from error
+
+
+def verify(folder: Path, manifest: Manifest) -> None:
+    """Raises CheckpointError if a file of a checkpoint is missing or not the one that was written."""
+    for name, digest in manifest.sha256.items():
+        try:
+            found = sha256((folder / name).read_bytes()).hexdigest()
+        except OSError as error:
+            raise CheckpointError(f"{folder / name}: cannot be read ({error.strerror})") from error
+        if found != digest:
+            raise CheckpointError(f"{folder / name}: damaged, its sha256 is not the one in {MANIFEST}")
 
 
 def restore(folder: Path, manifest: Manifest, owners: Sequence[Any], first: int, schedule: Schedule) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,6 +77,7 @@ def watch(supervisor: Any, settings: configs.Config, console: Console) -> dict[s
         signal.signal(number, lambda *_: supervisor.interrupt())
     with console.status("starting") as spinner:
         supervisor.start(lambda text: tell(console, spinner, text))
+    warn(supervisor.notices)
     view.banner(console, facts(supervisor, settings))
     live = view.LiveView(console, "bits/symbol" if settings.input.kind == "tokens" else "nats/frame")
     samples: list[str] = []
@@ -84,6 +86,7 @@ def watch(supervisor: Any, settings: configs.Config, console: Console) -> dict[s
         threading.Thread(target=write_samples, args=(settings.sockets.control, samples, over), daemon=True).start()
     try:
         while supervisor.step():
+            warn(supervisor.notices)
             live.update(supervisor.status())
             while samples:
                 live.sample(samples.pop(0))
@@ -92,6 +95,12 @@ def watch(supervisor: Any, settings: configs.Config, console: Console) -> dict[s
         over.set()
         live.close()
     return supervisor.result()
+
+
+def warn(notices: list[str]) -> None:
+    """What went wrong and was mended, a line each on standard error."""
+    while notices:
+        print(f"streamrnn: {notices.pop(0)}", file=sys.stderr, flush=True)
 
 
 def tell(console: Console, spinner: Any, text: str) -> None:

@@ -1,8 +1,10 @@
 """The client: sends frames to a running daemon, and hears what it says.
 
-A client belongs to one thread. Every call has a timeout.
+A client belongs to one thread. Every call has a timeout. What the daemon has not answered for a while is sent again; it
+recognises what it has taken, so that a failure there loses no frame and takes none twice.
 """
 
+import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -40,6 +42,7 @@ from streamrnn.wire import (
     NO_VECTORS,
     NOTHING,
     REFUSED,
+    RESEND,
     RESULT,
     Message,
     WireError,
@@ -50,6 +53,7 @@ from streamrnn.wire import (
 
 CONTROL = "tcp://127.0.0.1:5703"  # where a daemon answers unless its config says otherwise
 MOST_UNANSWERED = 1000  # requests whose answer has not come; the gate keeps many times that for a client
+RETRY = 0.5  # seconds without an answer, after which requests are sent again
 PARTING = 200  # milliseconds that a client's last word may take
 ROOM = 4096  # bytes of a message that are not frames
 
@@ -147,7 +151,7 @@ class Client(Verbs):
         self._control = self._dealer(control)
         self._subscriptions: dict[str, Subscription] = {}
         self._number = 0
-        self._unanswered: set[int] = set()  # requests
+        self._unanswered: dict[int, list[bytes]] = {}  # requests, by number, in order
         self._results: dict[int, list[Message]] = {}  # request -> the outputs that it asked for, while they are awaited
         self._accepted: dict[int, int] = {}  # request -> SEQ of its first frame, for those that are waited for
         self._begin: set[str] = set()
@@ -162,7 +166,7 @@ class Client(Verbs):
         self._input, self._readout, self.predict = facts["input"], facts["readout"], facts["predict"]
         self._may_take_tokens = self.takes_tokens
         self._largest_message: int = facts["largest_message"]  # bytes
-        self._gate = self._dealer(facts["gate"])
+        self._gate = self._dealer(facts["gate"], secrets.token_hex(8).encode())
 
     @property
     def takes_tokens(self) -> bool:
@@ -180,8 +184,12 @@ class Client(Verbs):
     def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def _dealer(self, endpoint: str) -> zmq.Socket:
+    def _dealer(self, endpoint: str, name: bytes = b"") -> zmq.Socket:
         socket = self._context.socket(zmq.DEALER)
+        if name:
+            socket.setsockopt(zmq.IDENTITY, name)
+        socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
         socket.setsockopt(zmq.LINGER, int(self.timeout * 1000))
         socket.setsockopt(zmq.SNDTIMEO, int(self.timeout * 1000))
         socket.connect(endpoint)
@@ -252,12 +260,21 @@ class Client(Verbs):
     ) -> Output:
         """Send a frame, see `send`, and wait for its output. Raises FrameRefused, DaemonGone."""
         if stream not in self._subscriptions:
-            self._subscriptions[stream] = self.subscribe(stream, self.timeout)
-        seq = self._wait_for(self._send(stream, x, target, learn, ECHO | _flags(begin, end)))
-        for output in self._subscriptions[stream]:
-            if output.seq == seq:
-                break
-        return output
+            self._subscriptions[stream] = self.subscribe(stream, RETRY)
+        number = self._send(stream, x, target, learn, ECHO | _flags(begin, end))
+        self._results[number] = []
+        try:
+            seq = self._wait_for(number)
+        finally:
+            heard = self._results.pop(number)
+        try:
+            for output in self._subscriptions[stream]:
+                if output.seq == seq:
+                    return output
+        except DaemonGone:  # it was published while the publisher's failure kept this client from hearing it
+            if not heard:
+                raise
+        return Output(stream, seq, heard[0].vectors[0].copy(), nan)
 
     def reset(self, stream: str = "main") -> None:
         """The next frame of that stream begins a new sequence."""
@@ -267,9 +284,7 @@ class Client(Verbs):
         """Be done with a stream: the daemon may give its place to another. Raises FrameRefused if there is none."""
         if stream in self._subscriptions:
             self._subscriptions.pop(stream).close()
-        self._number += 1
-        self._gate.send_multipart([stream.encode(), pack(Message(CLOSE, 0, self._number))])
-        self._wait_for(self._number)
+        self._wait_for(self._post(stream, Message(CLOSE)))
 
     def subscribe(self, stream: str | None = None, timeout: float | None = None) -> Subscription:
         """Every output of that stream, of all streams without one, from the moment this call returns.
@@ -303,14 +318,27 @@ class Client(Verbs):
         return number
 
     def _request(self, stream: str, frames: np.ndarray, vectors: np.ndarray, extra: np.ndarray, *options: bytes) -> int:
-        self._number += 1
-        data = pack(Message(FRAMES, 0, self._number, frames, vectors, extra))
+        return self._post(stream, Message(FRAMES, frames=frames, vectors=vectors, extra=extra), *options)
+
+    def _post(self, stream: str, message: Message, *options: bytes) -> int:
+        """Send a request under the next number, and remember it until it is answered. Raises DaemonGone."""
+        number = self._number + 1
+        answered = next(iter(self._unanswered), number)
+        parts = [stream.encode(), pack(message._replace(epoch=answered, number=number)), *options]
         try:
-            self._gate.send_multipart([stream.encode(), data, *options])
+            self._gate.send_multipart(parts)
         except zmq.Again:
             raise DaemonGone(f'the daemon "{self.name}" takes no frames: waited {self.timeout} s') from None
-        self._unanswered.add(self._number)
-        return self._number
+        self._number = number
+        self._unanswered[number] = parts
+        return number
+
+    def _send_again(self, first: int = 0) -> None:
+        """What has not been answered, from that number on."""
+        with suppress(zmq.Again):
+            for number, parts in self._unanswered.items():
+                if number >= first:
+                    self._gate.send_multipart(parts, zmq.DONTWAIT)
 
     def _perform(
         self, stream: str | None, frames: np.ndarray, X: np.ndarray, targets: np.ndarray, drawing: Drawing, wait: bool
@@ -329,6 +357,8 @@ class Client(Verbs):
             flags = frames[part, FLAGS]
             vectors = X[part][flags & (INPUT | FEEDBACK) == INPUT] if X.shape[1] else NO_VECTORS
             last = start + most >= len(frames)
+            if drawing.seed is None and not (start and drawing.own):  # the daemon may have to draw the same again
+                drawing = msgspec.structs.replace(drawing, seed=secrets.randbits(32))
             options = drawing if last else msgspec.structs.replace(drawing, max_length=0)
             extra = targets[part][flags & SCORED > 0].reshape(-1)
             number = self._request(stream or "", frames[part], vectors, extra, msgspec.json.encode(options))
@@ -376,10 +406,14 @@ class Client(Verbs):
     def _hear(self, timeout: float) -> None:
         """Take one answer of the gate. Raises FrameRefused, DaemonGone."""
         deadline, kind = time.monotonic() + timeout, ALIVE
-        while kind == ALIVE:  # which says nothing of what is waited for
-            if not self._gate.poll(int(max(0.0, deadline - time.monotonic()) * 1000)):
+        while kind in (ALIVE, RESEND):  # which say nothing of what is waited for
+            left = deadline - time.monotonic()
+            if self._gate.poll(int(max(0.0, min(left, RETRY)) * 1000)):
+                kind = self._take_answer()
+            elif left <= RETRY:
                 raise DaemonGone(f'the daemon "{self.name}" has not answered for {timeout} s')
-            kind = self._take_answer()
+            else:
+                self._send_again()
 
     def _take_answer(self) -> int:
         """Take the message that is there; its kind. Raises FrameRefused, DaemonGone."""
@@ -391,7 +425,10 @@ class Client(Verbs):
             if message.number in self._results:
                 self._results[message.number].append(message)
             return message.kind
-        self._unanswered.discard(message.number)
+        if message.kind == RESEND:
+            self._send_again(message.number)
+            return message.kind
+        self._unanswered.pop(message.number, None)
         if message.kind == REFUSED:
             self._accepted.pop(message.number, None)
             raise FrameRefused(text_of(message))

@@ -134,7 +134,19 @@ class Sockets(Section, frozen=True):
 
 class State(Section, frozen=True):
     folder: NonEmpty | None = None  # default: $XDG_STATE_HOME or ~/.local/state, then streamrnn/NAME
-    keep: Annotated[int, Meta(ge=1, le=1000)] = 3  # checkpoints
+    keep: Annotated[int, Meta(ge=2, le=1000)] = 3  # checkpoints
+    checkpoint_seconds: Annotated[float, Meta(gt=0)] = 60.0  # from one checkpoint to the next, at most
+    checkpoint_frames: Count = 0  # the same in frames; 0 = any number
+
+
+class Journal(Section, frozen=True):
+    acknowledge: Literal["on-disk", "written"] = "on-disk"  # what a client's frame must be before it is told
+    largest: Annotated[int, Meta(ge=2**20)] = 2**32  # bytes of frames behind the last checkpoints
+
+
+class Supervision(Section, frozen=True):
+    heartbeat: Annotated[float, Meta(ge=0.5)] = 5.0  # seconds of silence after which a worker counts as stuck
+    restarts: Count = 5  # in 60 seconds; then the daemon gives up
 
 
 class Config(Section, frozen=True):
@@ -149,6 +161,8 @@ class Config(Section, frozen=True):
     source: Source = NoSource()
     sockets: Sockets = Sockets()
     state: State = State()
+    journal: Journal = Journal()
+    supervision: Supervision = Supervision()
 
     @property
     def folder(self) -> Path:

@@ -1,5 +1,6 @@
 """The intake of the gate: what it lets in, what it refuses, and the rows that go down the pipeline."""
 
+import tempfile
 from copy import deepcopy
 from itertools import chain
 
@@ -62,6 +63,7 @@ def order(predict, classes=0, target_classes=0, width=0, target_width=0):
         "frames": FIRST,
         "streams": [],
         "fresh": [],
+        "kept": {},
         "last": {},
     }
 
@@ -751,7 +753,13 @@ class Supervision:
             **order,
             "source": {"kind": "none"},
             "position": 0,
-            "max_frames": 10,
+            "max_frames": None,
+            "left": 10,
+            "run": "run",
+            "journal": tempfile.mkdtemp(dir=FOLDER.name) + "/journal",
+            "journal_start": 0,
+            "journal_bytes": 2**30,
+            "acknowledge": "written",
             "in_flight": 64,
             "gate": "",
             "to_gate": "",
@@ -767,9 +775,21 @@ class Supervision:
     public_socket = socket
 
 
+FOLDER, GATES = tempfile.TemporaryDirectory(prefix="sr-"), []
+
+
+@pytest.fixture(autouse=True)
+def journals():
+    """Close those of the gates that a test has made."""
+    yield
+    while GATES:
+        GATES.pop().journal.close()
+
+
 def gate_for(order):
     worker = Gate(Supervision(order))
     worker.open = True
+    GATES.append(worker)
     return worker
 
 
@@ -777,6 +797,8 @@ def answer(worker, parts):
     """The one answer to a message."""
     before = len(worker.clients.sent)
     worker.take(b"me", parts)
+    worker.flush()
+    worker.answer()
     ((to, data),) = worker.clients.sent[before:]
     assert to == b"me"
     return unpack(data)
@@ -831,7 +853,7 @@ def test_a_message_that_is_let_in_is_answered_with_its_number():
     assert answer(worker, [b"a", pack(Message(CLOSE, 0, 5))]).kind == ACCEPTED
     assert worker.intake.names == {}
     worker.flush()
-    assert [unpack(data).kind for data in worker.down.sent] == [NAME, FRAMES]
+    assert [unpack(data).kind for data in worker.down.sent] == [NAME, FRAMES, FRAMES]
     assert worker.sent == 7
 
 
@@ -856,6 +878,8 @@ def test_a_message_over_several_blocks_is_let_in_as_there_is_room():
         assert worker.sent - worker.credited <= worker.order["in_flight"]
         worker.credited = min(credited, worker.sent)
         worker.lines.advance()
+        worker.flush()
+        worker.answer()
     ((_, data),) = worker.clients.sent
     came = unpack(data)
     assert (came.kind, came.frames[0, SEQ]) == (ACCEPTED, FIRST)
@@ -882,6 +906,8 @@ def test_whatever_comes_is_answered_or_waits(messages):
     worker = gate_for(TOKENS_TO_FEWER)
     for number, parts in enumerate(messages):
         worker.take(b"%d" % number, parts)
+    worker.flush()
+    worker.answer()
     answered = {int(to) for to, _ in worker.clients.sent}
     waiting = {int(request.sender) for line in worker.lines.lines.values() for request in line}
     assert sorted([*answered, *waiting]) == list(range(len(messages)))

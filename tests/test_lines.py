@@ -58,6 +58,7 @@ ORDER = {
     "frames": FIRST,
     "streams": [],
     "fresh": [],
+    "kept": {},
     "last": {},
 }
 VALUES = ORDER | {"classes": 0, "target_classes": 0, "input_size": WIDTH, "target_size": WIDTH}
@@ -72,7 +73,7 @@ class Daemon:
 
     def __init__(self, order=ORDER, room=PLENTY):
         self.intake = Intake(order)
-        self.lines = Lines(self.intake, self.space, self.took, self.flush, self.name, self.reply)
+        self.lines = Lines(self.intake, self.space, self.took, self.flush, self.name, self.reply, self.reply)
         self.room, self.down, self.answers = room, [], []
         self.counted = 0
         self.outputs = deque()  # on their way back
@@ -84,7 +85,11 @@ class Daemon:
         self.room -= frames
         self.counted += frames
 
-    def name(self, data):
+    def name(self, data, note):
+        self.flush()
+        if note:
+            assert (data, list(note)) == (b"", ["closed"])
+            return
         message = unpack(data)
         assert message.kind == NAME
         self.down.append((message.number, text_of(message)))

@@ -27,8 +27,9 @@ def learn_here(cell: str, depth: int, delay: int, streams: int) -> sr.Network:
     return net
 
 
-def daemon_for(cell: str, depth: int, delay: int, streams: int) -> Daemon:
-    daemon = Daemon(**TEXT, layers=layers(*[f"{cell} 12"] * depth), learning=LEARNING.format(delay, streams))
+def daemon_for(cell: str, depth: int, delay: int, streams: int, more: str = "") -> Daemon:
+    learning = LEARNING.format(delay, streams)
+    daemon = Daemon(**TEXT, layers=layers(*[f"{cell} 12"] * depth), learning=learning, pipeline=more)
     (daemon.folder / "text").write_bytes(PATTERN)
     return daemon
 
@@ -110,15 +111,17 @@ def test_a_signal_drains_saves_and_ends_well(number):
     assert resumed == learn_here("gru", 2, 1, 3).parameters_sha256()
 
 
-def test_a_worker_that_dies_ends_the_daemon_with_one_line():
-    with daemon_for("rnn", 1, 0, 1) as daemon:
+def test_a_worker_that_dies_too_often_ends_the_daemon_with_one_line():
+    with daemon_for("rnn", 1, 0, 1, "[supervision]\nrestarts = 0") as daemon:
         daemon.start()
         processes = daemon.processes()
         daemon.workers()["stages-0"].kill()
         printed, _ = daemon.process.communicate(timeout=TIMEOUT)
         _, alive = psutil.wait_procs(processes, timeout=TIMEOUT)
     assert (daemon.process.returncode, alive) == (1, [])
-    assert printed.splitlines()[-1] == "streamrnn: worker stages-0 ended with exit code -9"
+    assert printed.splitlines()[-1] == (
+        "streamrnn: worker stages-0 ended with exit code -9; given up after 0 restarts in 60 s"
+    )
     assert "Traceback" not in printed
 
 

@@ -1,16 +1,19 @@
 """The publisher: the score against plain Python, and outputs that go to each stream's own topic."""
 
+from hashlib import sha256
 from math import isnan, nan
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file
 
+from streamrnn import checkpoint
 from streamrnn.frames import BEGIN, COLUMNS, EMIT, END, FLAGS, INPUT, SCORED, SEQ, STREAM
 from streamrnn.wire import BARRIER, NAME, OUTPUT, PREVIEW, Message, as_text, pack, unpack
 from streamrnn.workers import publisher
-from streamrnn.workers.publisher import Publisher, Score, answer_subscription, publish, topic
+from streamrnn.workers.publisher import SCORE_FILE, Publisher, Score, answer_subscription, publish, topic
 
 
 @pytest.fixture
@@ -136,7 +139,7 @@ class Supervision:
     """What a publisher's process gets from its `Member`."""
 
     def __init__(self, streams):
-        self.order = {"epoch": 4, "streams": streams, "outputs": "", "frames_in": "", "to_gate": ""}
+        self.order = {"epoch": 4, "streams": streams, "outputs": "", "frames_in": "", "to_gate": "", "score": None}
         self.reports = []
 
     def first_order(self):
@@ -155,8 +158,10 @@ def name(number, text, epoch=4):
     return pack(Message(NAME, epoch, number, extra=as_text(text)))
 
 
-def test_a_publisher_counts_scores_and_publishes():
+def test_a_publisher_counts_scores_and_publishes(tmp_path):
     worker = Publisher(Supervision(["a"]))
+    worker.order["checkpoints"] = str(tmp_path)
+    folder = checkpoint.temporary_folder(tmp_path / checkpoint.number_name(6))
     worker.take(pack(outputs([(0, INPUT | EMIT | SCORED)])))
     assert worker.outputs.sent == []  # nobody listens
     worker.subscribed[b""] = 1
@@ -168,7 +173,11 @@ def test_a_publisher_counts_scores_and_publishes():
     assert (worker.rows, facts["inputs"], facts["scored"], facts["bad"]) == (4, 3, 3, 0)
     assert facts["loss"] == pytest.approx((0 + 0 + 2) / 3)
     worker.take(pack(Message(BARRIER, 4, 6)))
-    assert worker.member.reports == [("saved", {"number": 6, **facts})]
+    digest = sha256((folder / SCORE_FILE).read_bytes()).hexdigest()
+    assert worker.member.reports == [("saved", {"number": 6, "sha256": {SCORE_FILE: digest}, **facts})]
+    again = Score()
+    again.restore(load_file(folder / SCORE_FILE))
+    assert again.facts() == worker.score.facts()
 
 
 def test_what_is_no_message_or_of_another_epoch_is_counted_and_passed_over():

@@ -1,4 +1,6 @@
-"""The gate: where frames enter. It checks each once, numbers it, tells its sender, and sends it down the pipeline.
+"""The gate: where frames enter. It checks each once, numbers it, writes it down, and sends it down the pipeline.
+
+Its sender is told when it is on the disk. After a failure what was written down behind the checkpoint goes down again.
 
 What a client sends is one message of frames of one stream, the stream's name before it, and behind it, in JSON, how
 outputs are fed back, if they are (`streamrnn.feedback.Drawing`). The answers are RESULT with outputs that were asked
@@ -7,7 +9,10 @@ for, and in the end ACCEPTED with the first frame's number, or REFUSED with the 
 
 import math
 import time
+from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,16 +21,19 @@ import zmq
 from streamrnn.config import Source
 from streamrnn.feedback import Drawing
 from streamrnn.sources import open_source
-from streamrnn.wire import ALIVE, BARRIER, CREDIT, OUTPUT, PREVIEW, Message, WireError, pack, unpack
+from streamrnn.wire import ALIVE, BARRIER, CREDIT, FRAMES, OUTPUT, PREVIEW, RESEND, Message, WireError, pack, unpack
 from streamrnn.workers.intake import Intake, Refused, warm_up
+from streamrnn.workers.journal import Journal, JournalFull
 from streamrnn.workers.lines import Lines, frame_with
 from streamrnn.workers.member import Member
+from streamrnn.workers.requests import Progress, Verdict
 
 OWN_STREAM = "source"  # the name of the daemon's own stream
 LARGEST_MESSAGE = 1 << 20  # bytes of a client's message; a larger one is refused
 MOST_ANSWERS = 10_000  # that a client has not read; it loses those beyond
 LOOK_INTERVAL = 1.0  # seconds between looks at the clients that have a stream of their own
 LARGEST_READ = 1 << 26  # bytes; whoever sends more is cut off by the socket
+FULL_INTERVAL = 0.5  # seconds between looks at the room for the journal
 
 
 class Gate:
@@ -38,24 +46,32 @@ class Gate:
         self.intake = Intake(self.order)
         self.source = open_source(msgspec.convert(self.order["source"], Source))
         self.position = self.order["position"]  # frames taken from the source, ever
-        if self.source and self.position:
-            self.source.skip(self.position)
         self.sent = self.credited = 0
-        self.left = self.order["max_frames"] or math.inf
+        self.left = limit(self.order["left"])
         self.open = False  # frames are let in
         self.ended = False
+        start = self.order["journal_start"]
+        self.journal = Journal(Path(self.order["journal"]), self.order["run"], start + 1)
+        self.replaying: Iterator[tuple[int, bytes, Any]] | None = None
+        self.orders: deque[dict[str, Any]] = deque()
+        self.outbox: deque[tuple[bytes, Any]] = deque()  # what could not be written down yet
+        self.full = ""  # why not
+        self.looked_for_room = 0.0
+        self.held: deque[tuple[int, bytes, Message]] = deque()  # answers, and the record that must be on the disk first
         limits = {
             zmq.MAXMSGSIZE: LARGEST_READ,
             zmq.SNDHWM: MOST_ANSWERS,
             zmq.ROUTER_MANDATORY: 1,
+            zmq.ROUTER_HANDOVER: 1,  # a client that comes back keeps its name
             zmq.HEARTBEAT_IVL: 5000,
             zmq.HEARTBEAT_TIMEOUT: 15000,
         }
         self.clients = member.public_socket(zmq.ROUTER, self.order["gate"], limits)
         self.messages = member.socket(zmq.PULL, bind=self.order["to_gate"])
         self.down = member.socket(zmq.PUSH, connect=self.order["frames_out"])
-        self.lines = Lines(self.intake, self.space, self.took, self.flush, self.down.send, self.reply)
+        self.lines = Lines(self.intake, self.space, self.took, self.flush, self.write, self.reply, self.accept)
         self.gone: set[bytes] = set()  # clients that could not be reached
+        self.resent: dict[bytes, int] = {}  # clients that have been asked to send again, and from where
         self.looked = 0.0
 
     def run(self) -> None:
@@ -64,28 +80,84 @@ class Gate:
         while True:
             self.wait()
             self.take_messages()
-            if self.open:
+            self.look_for_room()
+            if self.replaying:
+                self.replay()
+            elif self.open:
                 self.lines.advance()
                 self.take_clients()
                 self.take_source()
                 self.flush()
                 self.look_for_clients()
+            self.answer()
             order = self.member.order()
-            if order["kind"] == "open":
-                self.open = True
-            elif order["kind"] == "checkpoint":
-                self.barrier(order["number"])
-            elif order["kind"] == "stop":
-                return
+            if order["kind"] == "stop":
+                break
+            if order["kind"]:
+                self.orders.append(order)
+            if self.orders and not self.outbox and not self.replaying:
+                self.obey(self.orders.popleft())
             self.member.beat(self.facts)
+        self.journal.close()
+
+    def obey(self, order: dict[str, Any]) -> None:
+        """Do what the supervisor says."""
+        if order["kind"] == "open":
+            self.replaying = self.journal.after(self.order["journal_start"])
+        elif order["kind"] == "checkpoint":
+            self.barrier(order["number"], order["last"])
+        elif order["kind"] == "cut":
+            self.journal.cut(order["number"])
+
+    def replay(self) -> None:
+        """Send down again what was sent behind the checkpoint, as far as there is room; then let new frames in."""
+        assert self.replaying
+        while self.has_room():
+            record = next(self.replaying, None)
+            if record is None:
+                self.replaying, self.open = None, True
+                self.lines.find_own()
+                if self.order["max_frames"] is not None:
+                    self.left = limit(self.order["max_frames"] or None)
+                    self._write(b"", self.note())
+                if self.source and self.position:
+                    self.source.skip(self.position)
+                self.member.report("open")
+                return
+            _, data, note = record
+            if data:
+                message = unpack(data)._replace(epoch=self.order["epoch"])
+                self.intake.replay(message)
+                self.lines.replay_frames(message.frames)
+            self.remember(note or {})
+            if data:
+                self.sent += len(message.frames)
+                self.down.send(pack(message))
+
+    def remember(self, note: dict[str, Any]) -> None:
+        """Take what a record of the journal says of the gate."""
+        if "closed" in note:
+            self.intake.close(note["closed"])
+        if "position" in note:
+            self.position, self.left = note["position"], limit(note["left"])
+            self.lines.replay(note["news"])
 
     def facts(self) -> dict[str, Any]:
         """How things are, for the supervisor."""
-        return {"accepted": self.intake.seq, "refused": self.lines.refused, "streams": len(self.intake.names)}
+        return {
+            "accepted": self.intake.seq,
+            "refused": self.lines.refused,
+            "streams": len(self.intake.names),
+            "full": self.full,
+        }
+
+    def has_room(self) -> bool:
+        """Whether there is room for a whole block between here and the publisher."""
+        return bool(self.order["in_flight"] - (self.sent - self.credited) >= self.order["block"])
 
     def may_take(self) -> bool:
-        """Whether there is room for a whole block between here and the publisher."""
-        return self.open and self.order["in_flight"] - (self.sent - self.credited) >= self.order["block"]
+        """Whether a whole block may be let in."""
+        return self.open and not self.full and self.has_room()
 
     def space(self, counted: bool = True) -> int:
         """Frames that may be let in now, those that --max-frames counts or not; each may become two rows."""
@@ -104,7 +176,10 @@ class Gate:
         poller = zmq.Poller()
         poller.register(self.messages, zmq.POLLIN)
         poller.register(self.member.control, zmq.POLLIN)
-        patience = 0.2
+        poller.register(self.journal.woken, zmq.POLLIN)
+        patience = 0.0 if self.replaying and self.has_room() else 0.2
+        if self.full:
+            poller.register(self.clients, zmq.POLLIN)
         if self.may_take() and self.left > 0:
             poller.register(self.clients, zmq.POLLIN)
             if self.source and not self.source.ended:
@@ -113,7 +188,8 @@ class Gate:
                 descriptor = self.source.fileno()
                 if delay == math.inf and descriptor is not None:
                     poller.register(descriptor, zmq.POLLIN)
-        poller.poll(math.ceil(patience * 1000))
+        if dict(poller.poll(math.ceil(patience * 1000))).get(self.journal.woken):
+            self.journal.heard()
 
     def take_messages(self) -> None:
         """Note what has gone through the pipeline, and hear the outputs that come back."""
@@ -130,7 +206,7 @@ class Gate:
 
     def take_clients(self) -> None:
         """Let in what clients have sent, as far as there is room, and answer them."""
-        while self.may_take() and self.left > 0:
+        while (self.may_take() and self.left > 0) or self.full:
             try:
                 sender, *parts = self.clients.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
@@ -149,13 +225,40 @@ class Gate:
                 raise Refused(f"a message of {sum(map(len, parts))} bytes is over the limit of {LARGEST_MESSAGE}")
             message = unpack(parts[1])
             number = message.number
+            verdict, progress = Verdict.TAKE, Progress()
+            if message.epoch:
+                verdict, progress = self.lines.requests.look(sender, number, message.epoch)
+            if verdict != Verdict.TAKE:
+                return self.turn_away(sender, number, verdict, progress)
+            if self.full:
+                raise Refused(f"the daemon takes no frames now: {self.full}")
             name = parts[0].decode()
             drawing = drawing_of(parts[2]) if len(parts) == 3 else Drawing()
             if len(message.frames) > self.left and name != PREVIEW:
                 raise Refused("the daemon has taken all the frames that --max-frames allows")
-            self.lines.add(sender, name, message, drawing)
+            self.lines.add(sender, name, message, drawing, progress)
         except (Refused, WireError, UnicodeDecodeError) as error:
             self.lines.refuse(sender, number, str(error))
+
+    def turn_away(self, sender: bytes, number: int, verdict: Verdict, progress: Progress) -> None:
+        """A request that is not to be taken now: it has been, or one before it was lost."""
+        if verdict == Verdict.AGAIN:
+            self.lines.again(sender, number, progress)
+        elif verdict == Verdict.EARLY and self.resent.get(sender) != progress.first:
+            self.resent[sender] = progress.first
+            self.reply(sender, Message(RESEND, 0, progress.first))
+
+    def accept(self, to: bytes, message: Message) -> None:
+        """Answer a client once everything up to now is on the disk, or written, as configured."""
+        to_come = 1 if self.intake.count or self.lines.news else 0
+        self.held.append((self.journal.last + len(self.outbox) + to_come, to, message))
+
+    def answer(self) -> None:
+        """Send the answers whose frames are safe."""
+        safe = self.journal.durable if self.order["acknowledge"] == "on-disk" else self.journal.last
+        while self.held and self.held[0][0] <= safe:
+            _, to, message = self.held.popleft()
+            self.reply(to, message)
 
     def reply(self, to: bytes, message: Message) -> None:
         """Answer a client, if it is still there and reads its answers."""
@@ -185,7 +288,7 @@ class Gate:
             if len(frames):
                 number, naming = self.intake.stream(OWN_STREAM)
                 if naming:
-                    self.down.send(naming)
+                    self.write(naming)
                 (self.intake.add_tokens if frames.ndim == 1 else self.intake.add_vectors)(number, frames)
                 self.position += len(frames)
                 self.took(len(frames))
@@ -195,19 +298,72 @@ class Gate:
             self.member.report("ended")
 
     def flush(self) -> None:
-        """Send what has been let in down the pipeline."""
-        if self.intake.count:
-            self.sent += self.intake.count
-            self.down.send(self.intake.block())
+        """Write down and send what has been let in, and what has become of requests."""
+        if self.intake.count or self.lines.news:
+            self._write(self.intake.block() if self.intake.count else b"", self.note())
 
-    def barrier(self, number: int) -> None:
-        """Let nothing more in, send a barrier down behind everything, and tell the supervisor how the gate stands."""
-        self.lines.stop("the daemon is stopping")
+    def note(self) -> dict[str, Any]:
+        """How the gate stands, for the journal."""
+        news, self.lines.news = self.lines.news, []
+        return {"position": self.position, "left": finite(self.left), "news": news}
+
+    def write(self, data: bytes, note: Any = None) -> None:
+        """Write a message down and send it, behind everything let in so far."""
         self.flush()
-        self.open = False
-        intake = self.intake
+        self._write(data, note)
+
+    def _write(self, data: bytes, note: Any) -> None:
+        """Until it has been written, nothing more is let in."""
+        self.outbox.append((data, note))
+        if len(self.outbox) == 1:
+            self.empty_outbox()
+
+    def look_for_room(self) -> None:
+        """See now and then whether there is room for more, and write down what waited for it."""
+        if time.monotonic() - self.looked_for_room < FULL_INTERVAL:
+            return
+        self.looked_for_room = time.monotonic()
+        self.empty_outbox()
+        if not self.outbox:
+            largest = self.order["journal_bytes"]
+            self.full = f"the journal holds {largest:,} bytes, its most" if self.journal.size() > largest else ""
+
+    def empty_outbox(self) -> None:
+        """Write down and send what waits, if there is room on the disk."""
+        while self.outbox:
+            data, note = self.outbox[0]
+            try:
+                self.journal.append(data, note)
+            except JournalFull as error:
+                self.full = str(error)
+                return
+            self.outbox.popleft()
+            if data:
+                message = unpack(data)
+                self.sent += len(message.frames) if message.kind == FRAMES else 0
+                self.down.send(data)
+
+    def barrier(self, number: int, last: bool) -> None:
+        """Send a barrier down behind everything, and say how the gate stands; let no more in if it is the last."""
+        if last:
+            self.lines.stop("the daemon is stopping")
+            self.open = False
+        self.flush()
+        intake, gate = self.intake, self.intake.facts()
+        gate["gate"]["requests"] = self.lines.requests.facts()
         self.down.send(pack(Message(BARRIER, self.order["epoch"], number, frame_with(intake.seq, intake.used))))
-        self.member.report("saved", number=number, **intake.facts(), position=self.position)
+        facts = {"position": self.position, "left": finite(self.left), "journal": self.journal.last}
+        self.member.report("saved", number=number, **gate, **facts)
+
+
+def limit(left: int | None) -> float:
+    """How many frames may be let in, from JSON, which has no infinity."""
+    return math.inf if left is None else left
+
+
+def finite(left: float) -> int | None:
+    """The other way round."""
+    return None if left == math.inf else int(left)
 
 
 def drawing_of(options: bytes) -> Drawing:

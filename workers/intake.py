@@ -27,7 +27,7 @@ from streamrnn.frames import (
     TOKEN,
 )
 from streamrnn.jit import kernel
-from streamrnn.wire import FRAMES, NAME, NO_VECTORS, Message, as_text, pack
+from streamrnn.wire import FRAMES, NAME, NO_VECTORS, Message, as_text, pack, text_of
 
 LONGEST_NAME = 255  # bytes
 OWN = "~"  # the names of clients' own streams begin with it
@@ -154,6 +154,8 @@ class Intake:
                 self.stale.add(number)
         self.used = len(order["streams"])
         self.begun = set(self.names.values()) - set(order["fresh"])
+        if kept := order["kept"]:
+            self.free, self.stale, self.waiting = kept["free"], set(kept["stale"]), set(kept["waiting"])
 
     def stream(self, name: str) -> tuple[int, bytes]:
         """The number of a stream, and the message that names it if it is new."""
@@ -224,12 +226,14 @@ class Intake:
         else:
             self.last.pop(number, None)
 
-    def unroll(self, name: str, message: Message, drawing: Drawing) -> tuple[int, bytes, Unrolling]:
+    def unroll(
+        self, name: str, message: Message, drawing: Drawing, again: bool = False
+    ) -> tuple[int, bytes, Unrolling]:
         """A client's frames, checked: their stream's number, a NAME message or nothing, and what is to be let in.
 
-        Raises Refused, and nothing has changed then.
+        again: some of them have been let in before. Raises Refused, and nothing has changed then.
         """
-        self.check(name, message, drawing)
+        self.check(name, message, drawing, again)
         frames, count = message.frames.copy(), len(message.frames)
         given = frames[:, FLAGS] & (INPUT | FEEDBACK) == INPUT
         X = np.zeros((count, self.inputs), np.float32)
@@ -246,13 +250,13 @@ class Intake:
             raise Refused(str(error)) from None
         return *self.stream(name), unrolling
 
-    def check(self, name: str, message: Message, drawing: Drawing) -> None:
+    def check(self, name: str, message: Message, drawing: Drawing, again: bool = False) -> None:
         """Raise Refused if a client's message does not fit this network."""
         if message.kind != FRAMES:
             raise Refused(f"a message of kind {message.kind} is not for the gate")
         if self.classes and message.vectors.size:
             raise Refused("this daemon takes tokens, the input is a vector")
-        waiting = self.names.get(name, -1) in self.waiting
+        waiting = again or self.names.get(name, -1) in self.waiting
         fault, given, scored = look_at(
             message.frames.copy(), waiting, self.predict_next, self.classes, self.target_classes
         )
@@ -278,7 +282,27 @@ class Intake:
         """What a checkpoint keeps: frames accepted, names by number, streams that begin next, what can be fed back."""
         fresh = [number for number in self.names.values() if number not in self.begun]
         last = {number: last.plain() for number, last in self.last.items()}
-        return {"frames": self.seq, "names": by_number(self.names, self.used), "fresh": fresh, "last": last}
+        names, gate = by_number(self.names, self.used), {"free": self.free, "stale": sorted(self.stale)}
+        gate["waiting"] = sorted(self.waiting)
+        return {"frames": self.seq, "names": names, "fresh": fresh, "last": last, "gate": gate}
+
+    def replay(self, message: Message) -> None:
+        """Note what a message that goes down again says of the streams, as when it was let in."""
+        if message.kind == NAME:
+            name = text_of(message)
+            self.free.remove(message.number)
+            self.names[name] = message.number
+            self.used = max(self.used, message.number + 1)
+            return
+        for number in np.unique(message.frames[:, STREAM]).tolist():
+            flags = message.frames[message.frames[:, STREAM] == number, FLAGS]
+            turns = flags[flags & (INPUT | END) > 0]  # a sequence begins with an input and ends with END
+            if len(turns):
+                (self.begun.discard if turns[-1] & END else self.begun.add)(number)
+            (self.waiting.discard if flags[-1] & (SCORED | END) else self.waiting.add)(number)
+            if (flags & NEW).any():
+                self.stale.discard(number)
+        self.seq = int(message.frames[-1, SEQ]) + 1
 
     def block(self) -> bytes:
         """The frames let in since the last call, as one message."""

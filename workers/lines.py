@@ -2,7 +2,7 @@
 
 A client's message is let in when it is its turn. If it feeds outputs back, the next one of its stream waits until the
 last of them has come; all others go on. A message without a stream's name is for its sender's own stream, which is gone
-when the sender is.
+when the sender is. What a failure interrupted goes on from where it was when the client sends it again.
 """
 
 from collections import deque
@@ -11,23 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.feedback import Drawing, Unrolling
+from streamrnn.feedback import Drawing, Last, Unrolling
 from streamrnn.frames import COLUMNS, ECHO, FLAGS, SEQ, STREAM, TOKEN
 from streamrnn.wire import ACCEPTED, CLOSE, NOTHING, PREVIEW, REFUSED, RESULT, Message, as_text
 from streamrnn.workers.intake import OWN, Intake, Refused, check_name
+from streamrnn.workers.requests import Progress, Requests
 
+NEW_REQUEST = Progress()
 MOST_WAITING = 1 << 26  # bytes of messages that wait for their turn; more are refused
 
 
 class Request:
     """A client's message."""
 
-    def __init__(self, sender: bytes, name: str, message: Message, drawing: Drawing) -> None:
+    def __init__(
+        self, sender: bytes, name: str, message: Message, drawing: Drawing, before: Progress = NEW_REQUEST
+    ) -> None:
         self.sender, self.name, self.message, self.drawing = sender, name, message, drawing
         self.unrolling: Unrolling | None = None  # once it is its turn
         self.stream = -1
-        self.first = -1  # SEQ of its first frame
-        self.taken = 0  # frames
+        self.first = before.first  # SEQ of its first frame
+        self.taken = before.taken  # frames
+        self.again = before.taken  # of these, those that have not come by again
         self.echoes: deque[int] = deque()  # SEQs of the frames whose output comes back
 
     @property
@@ -40,8 +45,9 @@ class Lines:
 
     space(counted)  frames that may be let in now
     flush()         send what has been let in down the pipeline
-    send(data)      send a message down the pipeline
+    send(data, note) write down and send a message down the pipeline
     reply(to, message)
+    accept(to, message)  the same, once what has been taken so far is safe
     """
 
     def __init__(
@@ -50,25 +56,29 @@ class Lines:
         space: Callable[[bool], int],
         took: Callable[[int], Any],
         flush: Callable[[], Any],
-        send: Callable[[bytes], Any],
+        send: Callable[[bytes, Any], Any],
         reply: Callable[[bytes, Message], Any],
+        accept: Callable[[bytes, Message], Any],
     ) -> None:
         self.intake, self.space, self.took = intake, space, took
-        self.flush, self.send, self.reply = flush, send, reply
+        self.flush, self.send, self.reply, self.accept = flush, send, reply, accept
+        self.requests = Requests(intake.order["kept"].get("requests", []))
+        self.news: list[list[Any]] = []  # what has become of requests since the journal was told: see `note`
         self.lines: dict[str, deque[Request]] = {}
         self.listening: dict[int, Request] = {}  # stream -> whose outputs come back
         self.own: dict[bytes, str] = {}  # sender -> its own stream
+        self.replayed: dict[int, deque[int]] = {}  # stream -> SEQs whose outputs were asked for before a failure
+        self.early: list[Message] = []  # such outputs, until they are asked for again
         self.waiting = 0  # bytes
         self.refused = 0
-        self._numbers = 0
 
-    def add(self, sender: bytes, name: str, message: Message, drawing: Drawing) -> None:
-        """A client's message; it is answered now or later. Raises Refused."""
+    def add(self, sender: bytes, name: str, message: Message, drawing: Drawing, before: Progress = NEW_REQUEST) -> None:
+        """A client's message, and how far it had come; it is answered now or later. Raises Refused."""
         if name:
             check_name(name)
         else:
             name = self._own_stream(sender)
-        request = Request(sender, name, message, drawing)
+        request = Request(sender, name, message, drawing, before)
         if name in self.lines and self.waiting + request.nbytes > MOST_WAITING:
             raise Refused(f'too much waits for stream "{name}": wait for answers')
         self.waiting += request.nbytes
@@ -77,13 +87,11 @@ class Lines:
             self._advance(name)
 
     def _own_stream(self, sender: bytes) -> str:
-        if sender not in self.own:
-            self._numbers += 1
-            self.own[sender] = f"{OWN}{self._numbers}"
-        return self.own[sender]
+        return self.own.setdefault(sender, f"{OWN}{sender.hex()}")
 
     def advance(self) -> None:
         """Let in what is due, as far as there is room, each time another stream first."""
+        self.hear_early()
         names = list(self.lines)
         for name in names:
             self._advance(name)
@@ -115,6 +123,7 @@ class Lines:
         self.flush()  # before the number can be given another name
         if name in self.intake.names or not name.startswith(OWN):
             self.intake.close(name)
+            self.send(b"", {"closed": name})
 
     def _let_in(self, request: Request) -> bool:
         """True if all of it has been let in, and every output that it asked for has come."""
@@ -123,31 +132,59 @@ class Lines:
         unrolling = request.unrolling
         assert unrolling
         while part := unrolling.due(self.space(request.name != PREVIEW)):
+            part = self._pass_over(request, *part)
             frames = part[0]
+            if not len(frames):
+                continue
             first = self.intake.add(request.stream, *part)
             request.first = first if request.first < 0 else request.first
             request.taken += len(frames)
             request.echoes.extend((first + np.flatnonzero(frames[:, FLAGS] & ECHO)).tolist())
             if request.name != PREVIEW:
                 self.took(len(frames))
+            self._note(request, False)
         if request.echoes:
             self.listening[request.stream] = request
         if unrolling.done:
+            self.replayed.pop(request.stream, None)
             self.intake.keep(request.stream, unrolling.last)
         return unrolling.done
 
+    def _pass_over(
+        self, request: Request, frames: np.ndarray, X: np.ndarray, targets: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What of these frames has not been let in before a failure; of the rest, the outputs come again."""
+        count = min(request.again, len(frames))
+        request.again -= count
+        known = self.replayed.get(request.stream, deque())
+        for _ in range(np.count_nonzero(frames[:count, FLAGS] & ECHO)):
+            if not known:
+                raise Refused(f"a failure came between: {request.taken} frames were taken, their outputs are lost")
+            request.echoes.append(known.popleft())
+        return frames[count:], X[count:], targets[count:]
+
     def _start(self, request: Request) -> None:
-        request.stream, naming, request.unrolling = self.intake.unroll(request.name, request.message, request.drawing)
+        request.stream, naming, request.unrolling = self.intake.unroll(
+            request.name, request.message, request.drawing, request.again > 0
+        )
         if naming:
-            self.send(naming)
+            self.send(naming, None)
 
     def hear(self, message: Message) -> None:
-        """Outputs that came back; those that nobody waits for any more are passed over."""
+        """Outputs that came back; those that nobody waits for any more are passed over, or wait for who asks again."""
         for stream in dict.fromkeys(message.frames[:, STREAM].tolist()):
-            request = self.listening.get(stream)
+            request, own = self.listening.get(stream), message.frames[:, STREAM] == stream
             if request:
-                own = message.frames[:, STREAM] == stream
                 self._hear(request, message.frames[own], message.vectors[own])
+            elif stream in self.replayed:
+                self.early.append(message._replace(frames=message.frames[own], vectors=message.vectors[own]))
+
+    def hear_early(self) -> None:
+        """The outputs that came before they were asked for again."""
+        if any(int(message.frames[0, STREAM]) in self.listening for message in self.early):
+            early, self.early = self.early, []
+            for message in early:
+                self.hear(message)
 
     def _hear(self, request: Request, frames: np.ndarray, Y: np.ndarray) -> None:
         assert request.unrolling
@@ -196,10 +233,46 @@ class Lines:
     def refuse(self, sender: bytes, number: int, reason: str) -> None:
         """Answer that a request was not let in, and why."""
         self.refused += 1
+        self.requests.note(sender, number, Progress(finished=True, reason=reason))
         self.reply(sender, Message(REFUSED, 0, number, extra=as_text(reason)))
 
+    def again(self, sender: bytes, number: int, progress: Progress) -> None:
+        """Answer a request that came again as before."""
+        if progress.reason:
+            self.reply(sender, Message(REFUSED, 0, number, extra=as_text(progress.reason)))
+        else:
+            self.accept(sender, Message(ACCEPTED, 0, number, frame_with(progress.first)))
+
     def _answer(self, request: Request, kind: int) -> None:
-        self.reply(request.sender, Message(kind, 0, request.message.number, frame_with(request.first)))
+        self._note(request, True)
+        self.accept(request.sender, Message(kind, 0, request.message.number, frame_with(request.first)))
+
+    def _note(self, request: Request, finished: bool) -> None:
+        """Remember how far a request is, here and, with the frames that have been let in, in the journal."""
+        progress = Progress(request.taken, request.first, finished)
+        last = self.intake.last.get(request.stream) if finished else None
+        self.requests.note(request.sender, request.message.number, progress)
+        kept = last.plain() if last else None
+        self.news.append([request.sender.hex(), request.message.number, *progress, request.stream, kept])
+
+    def find_own(self) -> None:
+        """See which streams are clients' own."""
+        self.own = {bytes.fromhex(name[1:]): name for name in self.intake.names if name.startswith(OWN)}
+
+    def replay_frames(self, frames: np.ndarray) -> None:
+        """Note which outputs of frames that go down again will come back."""
+        for seq, stream in frames[frames[:, FLAGS] & ECHO > 0][:, [SEQ, STREAM]].tolist():
+            self.replayed.setdefault(stream, deque()).append(seq)
+
+    def replay(self, news: list[list[Any]]) -> None:
+        """Take what the journal remembers of requests."""
+        for sender, number, taken, first, finished, reason, stream, last in news:
+            self.requests.note(bytes.fromhex(sender), number, Progress(taken, first, finished, reason))
+            if finished and stream >= 0:
+                self.replayed.pop(stream, None)
+                self.intake.last.pop(stream, None)
+                if last is not None:
+                    self.intake.last[stream] = Last.of(last)
 
 
 def frame_with(seq: int, stream: int = 0) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Who does what: the worker processes of a daemon, and the order that wires each into the pipeline."""
 
 import multiprocessing
+import time
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,6 @@ from streamrnn.config import Config
 from streamrnn.workers import gate, member, publisher, stages
 
 GATE, PUBLISHER = "gate", "publisher"
-EPOCH = 1  # of a run; a recovery will raise it
 
 # Workers are forked from a process that has everything ready and nothing open: they start in no time
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -27,6 +27,7 @@ class Worker:
         self.name, self.module, self.does, self.order = name, module, does, order
         self.process: Any = None
         self.state = ""
+        self.heard = 0.0  # when
         self.facts: dict[str, Any] = {}
 
     def start(self, endpoint: str) -> None:
@@ -34,7 +35,7 @@ class Worker:
         stdin = DupFd(0) if self.order.get("stdin") else None
         process = PROCESSES.Process(target=member.run, args=(self.module.main, endpoint, self.name, stdin))
         process.start()
-        self.process = process
+        self.process, self.heard = process, time.monotonic()
 
     @property
     def pid(self) -> int:
@@ -47,11 +48,16 @@ def plan(
     resumed: Path | None,
     placement: list[int],
     folder: Path,
-    max_frames: int,
+    epoch: int,
+    max_frames: int | None,
+    score: bool,
 ) -> list[Worker]:
-    """The workers in the order of the pipeline, each with the order it will get; sockets of their own lie in folder."""
+    """The workers in the order of the pipeline, each with the order it will get; sockets of their own lie in folder.
+
+    max_frames: from here on, 0 for any number; None goes on counting. score: go on counting what was scored.
+    """
     common = {
-        "epoch": EPOCH,
+        "epoch": epoch,
         "block": config.pipeline.block,
         "in_flight": config.pipeline.in_flight,
         "max_streams": config.pipeline.max_streams,
@@ -81,7 +87,12 @@ def plan(
         }
         workers.append(Worker(f"stages-{k}", stages, ", ".join(names[first : first + count]), common | order))
         first += count
-    order = {"frames_in": frames[-1], "outputs": config.sockets.outputs}
+    order = {
+        "frames_in": frames[-1],
+        "outputs": config.sockets.outputs,
+        "checkpoints": str(config.checkpoints),
+        "score": str(resumed) if score else None,
+    }
     workers.append(Worker(PUBLISHER, publisher, "publisher", common | order))
     return workers
 
@@ -102,4 +113,11 @@ def gate_order(config: Config, manifest: Manifest) -> dict[str, Any]:
         "fresh": manifest.fresh,
         "last": manifest.last,
         "position": manifest.position,
+        "left": manifest.left,
+        "kept": manifest.gate,
+        "run": manifest.run,
+        "journal": str(config.folder / "journal"),
+        "journal_start": manifest.journal,
+        "journal_bytes": config.journal.largest,
+        "acknowledge": config.journal.acknowledge,
     }

@@ -5,11 +5,13 @@ message on its own topic, so that a client knows from when on it misses nothing.
 """
 
 from math import nan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zmq
 
+from streamrnn import checkpoint
 from streamrnn.frames import EMIT, FLAGS, INPUT, STREAM
 from streamrnn.wire import BARRIER, CREDIT, NAME, OUTPUT, PREVIEW, Message, WireError, pack, text_of, unpack
 from streamrnn.workers.member import Member
@@ -18,6 +20,7 @@ RECENT, LAST = 10_000, 100_000  # frames scored
 MESSAGES = 64  # taken before subscriptions and orders are looked at
 CURVE = 512  # points at most
 CURVE_STEP = 1000  # frames scored in the first points of the curve
+SCORE_FILE = "score.safetensors"
 
 
 class Score:
@@ -52,6 +55,22 @@ class Score:
                 self.step *= 2
         self._open, self._open_count = [points], len(points)
 
+    def tensors(self) -> dict[str, np.ndarray]:
+        """All of it."""
+        return {
+            "counts": np.array([self.scored, self.step]),
+            "total": np.array([self.total]),
+            "last": self.last,
+            "curve": np.array(self.curve),
+            "open": np.concatenate([np.zeros(0), *self._open]),
+        }
+
+    def restore(self, tensors: dict[str, np.ndarray]) -> None:
+        """Go on from there."""
+        (self.scored, self.step), self.total = tensors["counts"].tolist(), float(tensors["total"][0])
+        self.last, self.curve, self._open = tensors["last"].copy(), tensors["curve"].tolist(), [tensors["open"]]
+        self._open_count = len(tensors["open"])
+
     def mean(self, count: int | None = None) -> float:
         """Mean loss over the last `count` frames scored (LAST at most), over all without a count; NaN before any."""
         if not self.scored:
@@ -80,6 +99,11 @@ class Publisher:
         self.order = member.first_order()
         self.score = Score()
         self.rows = self.credited = self.inputs = self.bad = 0
+        if self.order["score"]:
+            folder = Path(self.order["score"])
+            manifest = checkpoint.read_manifest(folder)
+            self.score.restore(checkpoint.read_tensors(folder / SCORE_FILE, manifest))
+            self.inputs = manifest.score["inputs"]
         self.topics = {number: topic(text) for number, text in enumerate(self.order["streams"]) if text}
         self.preview = self.order["streams"].index(PREVIEW) if PREVIEW in self.order["streams"] else -1
         self.subscribed: dict[bytes, int] = {}
@@ -146,7 +170,13 @@ class Publisher:
             if name == PREVIEW or message.number == self.preview:
                 self.preview = message.number if name == PREVIEW else -1
         elif message.kind == BARRIER:
-            self.member.report("saved", number=message.number, **self.facts())
+            self.save(message.number)
+
+    def save(self, number: int) -> None:
+        """Write what has been counted into the checkpoint that a barrier names."""
+        folder = checkpoint.temporary_name(Path(self.order["checkpoints"]) / checkpoint.number_name(number))
+        digest = checkpoint.write_tensors(folder / SCORE_FILE, self.score.tensors())
+        self.member.report("saved", number=number, sha256={SCORE_FILE: digest}, **self.facts())
 
 
 def topic(name: str) -> bytes:

@@ -1,6 +1,8 @@
 """The supervisor: starts the workers, wires them, watches them, answers for them, and brings them to an orderly end."""
 
+import fcntl
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -16,7 +18,7 @@ import msgspec
 import zmq
 
 from streamrnn import checkpoint
-from streamrnn.checkpoint import Manifest
+from streamrnn.checkpoint import CheckpointError, Manifest
 from streamrnn.config import Config
 from streamrnn.jit import CACHE_FOLDER
 from streamrnn.network import Network
@@ -29,6 +31,9 @@ DRAIN_TIMEOUT = 60.0  # seconds until a checkpoint must be complete
 STOP_TIMEOUT = 5.0  # seconds a worker may take to end
 SIGNALS = {signal.SIGINT, signal.SIGTERM}  # drain the daemon
 COMPILED = CACHE_FOLDER / "compiled"
+FULL_WAIT = 1.0  # seconds from one checkpoint to the next while the journal has no room
+START_PATIENCE = 10  # heartbeats that a worker may be silent while it gets ready
+RESTART_SPAN = 60.0  # seconds in which restarts are counted
 RATE_SPAN = 3.0  # seconds over which frames per second are taken
 
 
@@ -52,10 +57,16 @@ def compile_kernels(tell: Callable[[str], Any]) -> None:
     COMPILED.touch()
 
 
+class Died(Exception):
+    """A worker is dead or stuck; the text says which and how."""
+
+
 class Supervisor:
     """A daemon: `start`, then `step` again and again until it returns False, then `close`.
 
-    Raises Failure, with one clear line, where something outside the program is not as it must be.
+    When a worker dies or is stuck, all of them are started anew from the last checkpoint, and the gate sends down
+    again what its journal holds. Raises Failure, with one clear line, where something outside the program is not as it
+    must be.
     """
 
     signals = SIGNALS
@@ -63,70 +74,147 @@ class Supervisor:
     def __init__(self, config: Config, *, max_frames: int = 0, fused: bool = False, resume: bool = False) -> None:
         self.config = config
         self.checkpoints = config.checkpoints
-        self.manifest, self.resumed = self._manifest(resume)
+        self.checkpoints.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.notices: list[str] = []  # for whoever looks
+        self.lock = lock(config.folder)
+        self.run, self.epoch = run_of(config.folder, resume)
+        self.manifest, self.resumed = self._manifest()
+        if resume and not self.resumed and not (config.folder / "journal").exists():
+            raise Failure(f"nothing to resume: there is no checkpoint in {self.checkpoints}")
         stages = len(config.layers) + 1
         self.placement = [stages] if fused else config.pipeline.placement or [1] * stages
         self.folder = Path(tempfile.mkdtemp(prefix="streamrnn-"))  # private to the user
         self.context = zmq.Context()
-        self.inner = self.context.socket(zmq.ROUTER)
         self.outer = self.context.socket(zmq.ROUTER)
-        for socket in (self.inner, self.outer):
-            socket.setsockopt(zmq.LINGER, 1000)
-        workers = plan(config, self.manifest, self.resumed, self.placement, self.folder, max_frames)
-        self.workers = {worker.name: worker for worker in workers}
+        self.outer.setsockopt(zmq.LINGER, 1000)
+        self.inner: zmq.Socket | None = None
+        self.max_frames: int | None = max_frames
+        self.workers: dict[str, Worker] = {}
+        self.plan()
         self.state = "starting"
-        self.saving: dict[str, Any] = {}  # what came of the checkpoint that is being written
+        self.saving: dict[str, Any] | None = None  # what came of the checkpoint that is being written
+        self.own: set[int] = set()  # checkpoints of this daemon's
         self.deadline = 0.0
+        self.saved = (time.monotonic(), 0)  # when the last checkpoint was begun, and frames by then
+        self.failures: deque[float] = deque()
+        self.recoveries = 0
+        self.ending = False
         self.refused = 0
         self.opened = self.ended = 0.0
         self.rate: deque[tuple[float, int]] = deque()
 
-    def _manifest(self, resume: bool) -> tuple[Manifest, Path | None]:
-        """Where to go on from: the newest checkpoint, or the beginning."""
+    def _manifest(self) -> tuple[Manifest, Path | None]:
+        """Where to go on from: the newest good checkpoint of this run, or the beginning."""
         spec = self.config.spec()
-        numbers = checkpoint.numbers(self.checkpoints)
-        if not resume:
-            return Manifest(checkpoint.FORMAT, spec, [], [], {}, 0, {}, ""), None
-        if not numbers:
-            raise Failure(f"nothing to resume: there is no checkpoint in {self.checkpoints}")
-        folder = self.checkpoints / checkpoint.number_name(numbers[-1])
-        manifest = checkpoint.read_manifest(folder)
-        if manifest.spec != spec:
-            changed = [key for key in spec if spec[key] != manifest.spec.get(key)]
-            raise Failure(f"{folder} is of another network: the config differs in {', '.join(changed)}")
-        return manifest, folder
+        for number in reversed(checkpoint.numbers(self.checkpoints)):
+            folder = self.checkpoints / checkpoint.number_name(number)
+            try:
+                manifest = checkpoint.read_manifest(folder)
+                if manifest.run not in ("", self.run):
+                    continue
+                checkpoint.verify(folder, manifest)
+            except CheckpointError as error:
+                self.notices.append(f"{error}; going back to the checkpoint before it")
+                continue
+            if manifest.spec != spec:
+                changed = [key for key in spec if spec[key] != manifest.spec.get(key)]
+                raise Failure(f"{folder} is of another network: the config differs in {', '.join(changed)}")
+            return msgspec.structs.replace(manifest, run=self.run), folder
+        return Manifest(checkpoint.FORMAT, spec, [], [], {}, 0, {}, "", run=self.run), None
+
+    def plan(self) -> None:
+        """Who is to do what from here on."""
+        self.epoch += 1
+        note_run(self.config.folder, self.run, self.epoch)
+        folder = self.folder / str(self.epoch)
+        folder.mkdir()
+        number = int(self.resumed.name) if self.resumed else -1
+        score = number in self.own
+        made = plan(
+            self.config, self.manifest, self.resumed, self.placement, folder, self.epoch, self.max_frames, score
+        )
+        self.workers = {worker.name: worker for worker in made}
 
     def start(self, tell: Callable[[str], Any]) -> None:
         """Bring everything up; returns when frames can come."""
-        endpoint = f"ipc://{self.folder}/control"
-        bind(self.inner, endpoint)
         bind(self.outer, self.config.sockets.control)
-        self.checkpoints.mkdir(parents=True, exist_ok=True, mode=0o700)
         compile_kernels(tell)
         tell("starting the workers")
         os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+        try:
+            self.launch()
+        except Died as error:
+            self.recover(str(error))
+        self.opened = time.monotonic()
+        self.state = "running"
+
+    def launch(self) -> None:
+        """Start every worker; returns when the gate lets frames in. Raises Died."""
+        endpoint = f"ipc://{self.folder}/{self.epoch}/control"
+        self.inner = self.context.socket(zmq.ROUTER)
+        self.inner.setsockopt(zmq.LINGER, 1000)
+        bind(self.inner, endpoint)
         # Ctrl-C, or a service manager's SIGTERM, reaches every process: those started here inherit that it is blocked
         resource_tracker.ensure_running()  # starting it unblocks
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         for worker in self.workers.values():
             worker.start(endpoint)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        deadline = time.monotonic() + START_TIMEOUT
-        while any(worker.state != "ready" for worker in self.workers.values()):
-            self.listen(0.1)
-            if time.monotonic() > deadline:
-                late = [worker.name for worker in self.workers.values() if worker.state != "ready"]
-                raise Failure(f"not ready after {START_TIMEOUT:.0f} s: {', '.join(late)}")
-        self.opened = time.monotonic()
-        self.state = "running"
+        self.wait_for("ready", list(self.workers))
         self.order(GATE, "open")
+        self.wait_for("open", [GATE])
+        self.max_frames = None
+        self.saved = (time.monotonic(), self.manifest.frames)
+
+    def wait_for(self, state: str, names: list[str]) -> None:
+        """Until those workers are in that state; as long as the gate sends old frames down, that may take its time."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while late := [name for name in names if self.workers[name].state != state]:
+            self.listen(0.1)
+            if time.monotonic() > deadline and state == "ready":
+                raise Died(f"not ready after {START_TIMEOUT:.0f} s: {', '.join(late)}")
+
+    def recover(self, reason: str) -> None:
+        """Start all workers anew from the last checkpoint. Raises Failure where that has been in vain too often."""
+        while True:
+            now = time.monotonic()
+            self.failures.append(now)
+            while now - self.failures[0] > RESTART_SPAN:
+                self.failures.popleft()
+            self.kill()
+            if len(self.failures) > self.config.supervision.restarts:
+                raise Failure(f"{reason}; given up after {len(self.failures) - 1} restarts in {RESTART_SPAN:.0f} s")
+            self.notices.append(f"{reason}: starting all workers from the last checkpoint")
+            self.recoveries += 1
+            self.saving = None
+            self.state = "recovering"
+            self.manifest, self.resumed = self._manifest()
+            self.plan()
+            try:
+                self.launch()
+                break
+            except Died as error:
+                reason = str(error)
+        self.state = "running"
+
+    def kill(self) -> None:
+        """End every worker at once."""
+        for worker in self.workers.values():
+            if worker.process:
+                worker.process.kill()
+                worker.process.join()
+        if self.inner:
+            self.inner.close(0)
+            self.inner = None
 
     def order(self, name: str, kind: str, **facts: Any) -> None:
         """Tell a worker what to do."""
-        self.inner.send_multipart([name.encode(), msgspec.json.encode({"kind": kind, **facts})])
+        if self.inner:
+            self.inner.send_multipart([name.encode(), msgspec.json.encode({"kind": kind, **facts})])
 
     def listen(self, timeout: float) -> None:
-        """Hear the workers and answer clients, for that many seconds at most; see that every worker is alive."""
+        """Hear the workers and answer clients, for so many seconds at most; see that all workers live. Raises Died."""
+        assert self.inner
         poller = zmq.Poller()
         poller.register(self.inner, zmq.POLLIN)
         poller.register(self.outer, zmq.POLLIN)
@@ -137,26 +225,31 @@ class Supervisor:
             while self.outer.poll(0):
                 identity, *parts = self.outer.recv_multipart()
                 self.outer.send_multipart([identity, msgspec.json.encode(self.answer(parts))])
+        now, silence = time.monotonic(), self.config.supervision.heartbeat
         for worker in self.workers.values():
-            if worker.process and worker.process.exitcode is not None and self.state != "stopping":
-                raise Failure(f"worker {worker.name} ended with exit code {worker.process.exitcode}")
+            if worker.process and worker.process.exitcode is not None:
+                raise Died(f"worker {worker.name} ended with exit code {worker.process.exitcode}")
+            if worker.process and now - worker.heard > silence * (1 if worker.state else START_PATIENCE):
+                raise Died(f"worker {worker.name} has been silent for {now - worker.heard:.1f} s")
 
     def hear(self, worker: Worker, message: dict[str, Any]) -> None:
         """Take one report."""
         kind = message.pop("kind")
+        worker.heard = time.monotonic()
         if kind == "hello":
             self.order(worker.name, "start", **worker.order)
-        elif kind == "ready":
-            worker.state = "ready"
+        elif kind in ("ready", "open"):
+            worker.state = kind
         elif kind == "failed":
-            raise Failure(message["reason"])
+            raise Failure(message["reason"]) if self.state == "starting" else Died(message["reason"])
         elif kind == "status":
             worker.facts = message
         elif kind == "ended":
             self.drain()
         elif kind == "saved":
             worker.facts |= message
-            self.saving[worker.name] = message
+            if self.saving is not None:
+                self.saving[worker.name] = message
 
     def answer(self, parts: list[bytes]) -> dict[str, Any]:
         """What a client asked for: "hello" or "status"."""
@@ -202,6 +295,9 @@ class Supervisor:
             "bad": sum(worker.facts.get("bad", 0) for worker in self.workers.values()),
             "skipped_updates": sum(worker.facts.get("skipped", 0) for worker in self.workers.values()),
             "streams": gate.get("streams", 0),
+            "full": gate.get("full", ""),
+            "recoveries": self.recoveries,
+            "epoch": self.epoch,
             "workers": [[worker.name, worker.does, worker.pid] for worker in self.workers.values()],
             "checkpoints": str(self.checkpoints),
         }
@@ -210,46 +306,63 @@ class Supervisor:
         """What a signal asks for: an orderly end, or an end at once where there is nothing to save."""
         if self.state == "starting":
             raise Failure("stopped before it was ready")
-        self.drain()
+        self.ending = True  # also where it is recovering now
 
     def drain(self) -> None:
         """Let nothing more in, take what is inside to the end, save, and stop."""
+        self.ending = True
         if self.state == "running":
             self.state = "draining"
-            self.save()
+            if self.saving is None:
+                self.save(last=True)
 
-    def save(self) -> None:
-        """Begin a checkpoint behind every frame accepted so far; no more are let in."""
+    def save(self, last: bool) -> None:
+        """Begin a checkpoint behind every frame accepted so far; no more are let in if it is the last."""
         number = max(checkpoint.numbers(self.checkpoints), default=0) + 1
         self.target = self.checkpoints / checkpoint.number_name(number)
         checkpoint.temporary_folder(self.target)
         self.saving = {}
+        self.last = last
         self.deadline = time.monotonic() + DRAIN_TIMEOUT
-        self.order(GATE, "checkpoint", number=number)
+        self.saved = time.monotonic(), self.workers[PUBLISHER].facts.get("inputs", 0)
+        self.order(GATE, "checkpoint", number=number, last=last)
+
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        state, (when, frames) = self.config.state, self.saved
+        done = self.workers[PUBLISHER].facts.get("inputs", 0) - frames
+        waits = FULL_WAIT if self.workers[GATE].facts.get("full") else state.checkpoint_seconds
+        return time.monotonic() - when >= waits or 0 < state.checkpoint_frames <= done
 
     def step(self, timeout: float = 0.1) -> bool:
         """Go on for a moment; False when everything has been saved and it is time to close."""
-        self.listen(timeout)
-        if self.state != "draining":
-            return True
-        if len(self.saving) == len(self.workers):
-            self.ended = time.monotonic()
-            self.complete()
-            return False
-        if time.monotonic() > self.deadline:
+        try:
+            self.listen(timeout)
+        except Died as error:
+            self.recover(str(error))
+        if self.ending:
+            self.drain()
+        if self.saving is None:
+            if self.state == "running" and self.due():
+                self.save(last=False)
+        elif len(self.saving) == len(self.workers):
+            return not self.complete()
+        elif time.monotonic() > self.deadline:
             late = [name for name in self.workers if name not in self.saving]
-            raise Failure(
-                f"the checkpoint was not complete after {DRAIN_TIMEOUT:.0f} s: {', '.join(late)} did not save"
-            )
+            reason = f"the checkpoint was not complete after {DRAIN_TIMEOUT:.0f} s: {', '.join(late)} did not save"
+            if self.last:
+                raise Failure(reason)
+            self.recover(reason)
         return True
 
-    def complete(self) -> None:
-        """Make the checkpoint whole: the manifest, the rename."""
-        gate = self.saving[GATE]
+    def complete(self) -> bool:
+        """Make the checkpoint whole: the manifest, the rename; true if it was the last."""
+        assert self.saving is not None
+        gate, saving = self.saving[GATE], self.saving
         hashes: dict[str, str] = {}
-        for message in self.saving.values():
+        for message in saving.values():
             hashes |= message.get("sha256", {})
-        temporary = checkpoint.temporary_name(self.target)
+        temporary, before = checkpoint.temporary_name(self.target), self.manifest.journal
         self.manifest = Manifest(
             format=checkpoint.FORMAT,
             spec=self.config.spec(),
@@ -258,16 +371,32 @@ class Supervisor:
             losses={},
             frames=gate["frames"],
             sha256=hashes,
-            parameters_sha256=checkpoint.parameters_sha256(temporary, len(hashes)),
+            parameters_sha256=checkpoint.parameters_sha256(temporary, len(self.config.layers) + 1),
             position=gate["position"],
             last={int(number): last for number, last in gate["last"].items()},
             tokens=self.config.input.kind == "tokens",
+            run=self.run,
+            journal=gate["journal"],
+            gate=gate["gate"],
+            left=gate["left"],
+            score={"inputs": saving[PUBLISHER]["inputs"]},
         )
         checkpoint.complete(temporary, self.target, self.manifest)
         checkpoint.prune(self.checkpoints, self.config.state.keep)
+        self.own.add(int(self.target.name))
+        self.resumed = self.target
+        self.order(GATE, "cut", number=before)  # the checkpoint before it is still good
+        if self.last:
+            self.ended = time.monotonic()
+            return True
+        self.saving = None
+        if self.state == "draining":
+            self.save(last=True)
+        return False
 
     def result(self) -> dict[str, Any]:
         """What the run came to."""
+        assert self.saving is not None
         facts = self.saving[PUBLISHER]
         seconds = self.ended - self.opened
         tokens = self.config.input.kind == "tokens"
@@ -298,7 +427,39 @@ class Supervisor:
             if worker.process.exitcode is None:
                 worker.process.kill()
                 worker.process.join()
-        self.inner.close()
+        if self.inner:
+            self.inner.close()
         self.outer.close()
         self.context.term()
         shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self.lock)
+
+
+def lock(folder: Path) -> int:
+    """A descriptor that holds the state folder until it is closed or the process dies. Raises Failure."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise Failure(f"{folder} is in use: another daemon runs with it") from None
+    return descriptor
+
+
+def run_of(folder: Path, resume: bool) -> tuple[str, int]:
+    """The name of the run and its epoch so far: of the one that is resumed, or of a new one."""
+    path = folder / "run"
+    if resume and path.exists():
+        name, epoch = path.read_text().split()
+        return name, int(epoch)
+    return secrets.token_hex(8), 0
+
+
+def note_run(folder: Path, name: str, epoch: int) -> None:
+    """Keep the name and the epoch, which never comes again in a run."""
+    writing = folder / "run.writing"
+    with open(writing, "w") as file:
+        file.write(f"{name} {epoch}")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(writing, folder / "run")

@@ -1,0 +1,306 @@
+"""Kill a daemon's processes again and again while it learns: `python -m benchmarks.chaos`.
+
+A client sends known frames of several streams. Meanwhile gate, layers, readout, publisher and supervisor are killed
+(-9), stopped for longer than the heartbeat, or asked to end, at random, in bursts, while checkpoints are written and
+while the daemon recovers. A supervisor that has ended is started again with --resume. The library, which knows nothing of
+all that, takes the same frames in one process: every output that a subscriber has heard and the parameters in the end
+must have the same bits.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import psutil
+import typer
+import zmq
+from rich.console import Console
+from rich.progress import Progress
+
+import streamrnn as sr
+from streamrnn.frames import EMIT, FLAGS, INPUT, SEQ
+from streamrnn.wire import unpack
+
+CLASSES, UNITS, STREAMS, WINDOW, RATE = 16, 8, 5, 8, 1e-3
+CONFIG = f"""
+name = "chaos"
+predict = "next"
+[input]
+kind = "tokens"
+size = {CLASSES}
+[[layers]]
+cell = "lstm"
+units = {UNITS}
+[[layers]]
+cell = "lstm"
+units = {UNITS}
+[readout]
+kind = "softmax"
+size = {CLASSES}
+[optimizer]
+kind = "adam"
+learning_rate = {RATE}
+[learning]
+window = {WINDOW}
+gradient_delay = 1
+[supervision]
+heartbeat = 1.0
+restarts = 1000
+"""
+SUPERVISOR = "supervisor"
+PATIENCE = 60.0  # seconds for anything
+MORE = 1.5  # tries for each failure asked for: some find nobody
+SILENCE = 1.5  # seconds that a process is stopped: longer than the heartbeat
+
+
+class Subscriber(threading.Thread):
+    """Hears every output that it can: the bits by SEQ, and what was wrong with them."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(daemon=True)
+        self.endpoint, self.over = endpoint, threading.Event()
+        self.outputs: dict[int, bytes] = {}
+        self.again = self.different = self.reordered = 0
+
+    def run(self) -> None:
+        socket = zmq.Context.instance().socket(zmq.SUB)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.RECONNECT_IVL, 5)
+        socket.setsockopt(zmq.SUBSCRIBE, b"")
+        socket.connect(self.endpoint)
+        newest: dict[tuple[bytes, int], int] = {}
+        while not self.over.is_set():
+            if not socket.poll(50):
+                continue
+            topic, data = socket.recv_multipart()
+            if data:
+                message = unpack(data)
+                said = message.frames[message.frames[:, FLAGS] & (INPUT | EMIT) == INPUT | EMIT]
+                for seq, y in zip(said[:, SEQ].tolist(), message.vectors, strict=True):
+                    self.reordered += seq <= newest.get((topic, message.epoch), -1)
+                    newest[topic, message.epoch] = seq
+                    self.hear(seq, y.tobytes())
+        socket.close(0)
+
+    def hear(self, seq: int, y: bytes) -> None:
+        """One output."""
+        if seq in self.outputs:
+            self.again += 1
+            self.different += self.outputs[seq] != y
+        self.outputs[seq] = y
+
+
+class Daemon:
+    """One that is started again whenever it has ended."""
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.folder, self.starts, self.failed = folder, 0, 0
+        self.lock = threading.Lock()
+        self.over = False
+        sockets = "".join(f'{name} = "ipc://{folder}/{name}"\n' for name in ("gate", "outputs", "control"))
+        state = f'[state]\nfolder = "{folder}/state"\ncheckpoint_frames = {every}\n'
+        (folder / "chaos.toml").write_text(f"{CONFIG}[sockets]\n{sockets}{state}")
+        self.process: subprocess.Popen[bytes]
+        self.start()
+
+    def start(self) -> None:
+        resume = ["--resume"] if self.starts else []
+        report = ["--quiet", "--json", str(self.folder / "out.json")]
+        command = [sys.executable, "-m", "streamrnn", "run", str(self.folder / "chaos.toml"), *report, *resume]
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(command, stderr=log, start_new_session=True)
+        self.starts += 1
+
+    def watch(self) -> None:
+        """Until it is over."""
+        while not self.over:
+            with self.lock:
+                if self.process.poll() is not None and not self.over:
+                    self.failed += self.process.returncode not in (0, -signal.SIGKILL)
+                    self.start()
+            time.sleep(0.02)
+
+    def pids(self) -> dict[str, int]:
+        """Its processes by what they do; none while it does not answer."""
+        try:
+            with sr.Client(f"ipc://{self.folder}/control", 0.5) as client:
+                workers = client.status()["workers"]
+        except sr.DaemonGone:
+            return {}
+        return {SUPERVISOR: self.process.pid} | {name: pid for name, _, pid in workers if pid}
+
+    def end(self) -> dict[str, Any]:
+        """Drain it; what it came to."""
+        with self.lock:
+            self.over = True
+            self.process.terminate()
+            if self.process.wait(PATIENCE):
+                raise RuntimeError(f"it ended badly:\n{(self.folder / 'log').read_text()}")
+        found: dict[str, Any] = json.loads((self.folder / "out.json").read_text())
+        return found
+
+
+class Chaos(threading.Thread):
+    """Failures, spread over the frames that are sent, until it is told that it is over."""
+
+    def __init__(self, daemon: Daemon, seed: int, spacing: float) -> None:
+        super().__init__(daemon=True)
+        self.target, self.random, self.spacing = daemon, random.Random(seed), spacing
+        self.over = threading.Event()
+        self.sent = 0  # frames
+        self.done: dict[str, int] = {}
+
+    def run(self) -> None:
+        following = 0.0
+        while not self.over.is_set():
+            if self.sent < following:
+                time.sleep(0.002)
+                continue
+            following = self.sent + self.spacing * self.random.uniform(0.5, 1.5)
+            if self.random.random() < 0.3:
+                self.wait_for_checkpoint()
+            for _ in range(self.random.choice([1, 1, 1, 2, 3])):  # the later ones meet a daemon that recovers
+                self.fail()
+                self.over.wait(self.random.choice([0.0, 0.05, 0.3]))
+
+    def wait_for_checkpoint(self) -> None:
+        """Until one is being written, or a while."""
+        folder, until = self.target.folder / "state" / "checkpoints", time.monotonic() + 2
+        while not any(folder.glob("*.writing")) and time.monotonic() < until:
+            time.sleep(0.001)
+
+    def fail(self) -> None:
+        """One failure of one process."""
+        pids = self.target.pids()
+        if not pids or self.over.is_set():
+            return
+        name = self.random.choice(sorted(pids))
+        number = self.random.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP])
+        if name == SUPERVISOR:
+            number = self.random.choice([signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM])
+        try:
+            os.kill(pids[name], number)
+            if name == SUPERVISOR and number == signal.SIGSTOP:
+                time.sleep(SILENCE)
+                os.kill(pids[name], signal.SIGCONT)
+        except ProcessLookupError:
+            return
+        what = f"{name.split('-')[0]} {number.name}"
+        self.done[what] = self.done.get(what, 0) + 1
+
+
+def symbols(frames: int) -> np.ndarray:
+    """What is sent: stream and token of each frame."""
+    rng = np.random.default_rng(0)
+    return np.stack([rng.integers(STREAMS, size=frames), rng.integers(CLASSES, size=frames)], axis=1)
+
+
+def expected(frames: np.ndarray) -> tuple[list[bytes], str]:
+    """The outputs, and the sha256 of the parameters, in one process."""
+    layers = [sr.LSTM(CLASSES, UNITS), sr.LSTM(UNITS, UNITS)]
+    net = sr.Network(layers, sr.Softmax(CLASSES), sr.Adam(RATE), window=WINDOW, gradient_delay=1, predict="next")
+    return [net.step(token, str(stream)).tobytes() for stream, token in frames.tolist()], net.parameters_sha256()
+
+
+def send(client: sr.Client, frames: np.ndarray, failures: Chaos, progress: Progress) -> None:
+    """All frames."""
+    task = progress.add_task("frames", total=len(frames))
+    for k, (stream, token) in enumerate(frames.tolist()):
+        client.send(token, stream=str(stream))
+        failures.sent = k
+        if k % 1000 == 0:
+            progress.update(task, completed=k)
+    client.flush()
+    progress.update(task, completed=len(frames))
+
+
+def run(frames: int, least: int, seed: int = 0, every: int = 5000) -> dict[str, Any]:
+    """What came of it."""
+    known = symbols(frames)
+    outputs, digest = expected(known)
+    with tempfile.TemporaryDirectory(prefix="chaos-") as name, Progress(console=Console(stderr=True)) as progress:
+        folder = Path(name)
+        daemon, subscriber = Daemon(folder, every), Subscriber(f"ipc://{folder}/outputs")
+        watcher = threading.Thread(target=daemon.watch, daemon=True)
+        watcher.start()
+        subscriber.start()
+        failures = Chaos(daemon, seed, frames / least / MORE)
+        start = time.monotonic()
+        try:
+            with sr.Client(f"ipc://{folder}/control", PATIENCE) as client:
+                client.step(int(known[0, 1]), stream=str(known[0, 0]))
+                failures.start()
+                send(client, known[1:], failures, progress)
+                failures.over.set()
+                failures.join()
+                client.status()
+            result = daemon.end()
+        except (sr.DaemonGone, RuntimeError):
+            Console(stderr=True).print((folder / "log").read_text()[-4000:], failures.done, sr_status(daemon))
+            raise
+        finally:
+            failures.over.set()
+            daemon.over = True
+            for process in (
+                [*psutil.Process(daemon.process.pid).children(True)] if daemon.process.poll() is None else []
+            ):
+                process.kill()
+            daemon.process.kill()
+        subscriber.over.set()
+        subscriber.join()
+        manifest = json.loads((Path(result["checkpoint"]) / "manifest.json").read_text())
+    wrong = sum(outputs[seq] != y for seq, y in subscriber.outputs.items())
+    return {
+        "frames": frames,
+        "seconds": time.monotonic() - start,
+        "failures": failures.done,
+        "failures in all": sum(failures.done.values()),
+        "daemon started": daemon.starts,
+        "ended with an error": daemon.failed,
+        "accepted": manifest["frames"],
+        "lost": max(0, frames - manifest["frames"]),
+        "duplicated": max(0, manifest["frames"] - frames),
+        "reordered": subscriber.reordered,
+        "outputs heard": len(subscriber.outputs),
+        "heard again": subscriber.again,
+        "heard again with other bits": subscriber.different,
+        "other bits than in one process": wrong,
+        "parameters_sha256 as in one process": result["parameters_sha256"] == digest,
+    }
+
+
+def sr_status(daemon: Daemon) -> Any:
+    try:
+        with sr.Client(f"ipc://{daemon.folder}/control", 2.0) as client:
+            return client.status()
+    except sr.DaemonGone as error:
+        return str(error)
+
+
+def main(
+    frames: Annotated[int, typer.Option(help="How many are sent.")] = 300_000,
+    failures: Annotated[int, typer.Option(help="At least so many while they are.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of the schedule of failures.")] = 0,
+) -> None:
+    """Kill, and see that nothing is lost."""
+    found = run(frames, failures, seed)
+    console = Console()
+    for name, value in found.items():
+        console.print(f"{name:>38}  {value}", highlight=False)
+    good = found["parameters_sha256 as in one process"] and not any(
+        found[name] for name in ("lost", "duplicated", "reordered", "heard again with other bits")
+    )
+    raise typer.Exit(0 if good and not found["other bits than in one process"] else 1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,107 @@
+"""The gate's durable log: every message that it sends down the pipeline, in order, written before it goes.
+
+After a failure the messages behind the last checkpoint go down again, and everything comes out as before.
+
+It is an SQLite database in WAL mode with synchronous=NORMAL: a commit is one append to the WAL that outlives any death
+of a process and costs some 10 µs, and a power cut takes whole commits from the end, never from the middle. A thread
+flushes the WAL to the disk behind the commits, as often as the disk allows (a group commit); `durable` tells how far.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+WAIT = 5.0  # seconds for another process to let go of the file
+
+
+class JournalFull(OSError):
+    """There is no room for another record on the disk."""
+
+
+class Journal:
+    """Records numbered from 1: the bytes of a message, empty if none goes down, and a note for the gate.
+
+    run: the name of the run whose records they are; those of another run are removed. first: the number that the first
+    record gets at least.
+    """
+
+    def __init__(self, path: Path, run: str, first: int) -> None:
+        self.path = path
+        self._connection = sqlite3.connect(path, isolation_level=None, timeout=WAIT)
+        self._connection.executescript(
+            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+            "CREATE TABLE IF NOT EXISTS run (name TEXT);"
+            "CREATE TABLE IF NOT EXISTS records (number INTEGER PRIMARY KEY, data BLOB NOT NULL, note BLOB NOT NULL);"
+        )
+        if self._connection.execute("SELECT name FROM run").fetchall() != [(run,)]:
+            self._connection.executescript("BEGIN; DELETE FROM records; DELETE FROM run; COMMIT;")
+            self._connection.execute("INSERT INTO run VALUES (?)", (run,))
+        self.last: int = self._connection.execute("SELECT max(number) FROM records").fetchone()[0] or 0
+        self.last = max(self.last, first - 1)
+        self._page: int = self._connection.execute("PRAGMA page_size").fetchone()[0]
+        self.durable = 0
+        self.woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # readable when `durable` has changed
+        self._descriptor = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        self._written = threading.Event()
+        self._closing = False
+        self._flusher = threading.Thread(target=self._flush, name="journal", daemon=True)
+        self._flusher.start()
+        self._written.set()
+
+    def append(self, data: bytes, note: Any = None) -> int:
+        """Write a record, safe from the death of any process; its number. Raises JournalFull, and nothing changed."""
+        encoded = b"" if note is None else msgspec.json.encode(note)
+        try:
+            self._connection.execute("INSERT INTO records VALUES (?, ?, ?)", (self.last + 1, data, encoded))
+        except sqlite3.OperationalError as error:
+            raise JournalFull(f"{self.path}: {error}") from error
+        self.last += 1
+        self._written.set()
+        return self.last
+
+    def size(self) -> int:
+        """Bytes that the records take, about."""
+        pages, free = (self._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in PAGES)
+        return self._page * int(pages - free)
+
+    def after(self, number: int) -> Iterator[tuple[int, bytes, Any]]:
+        """The records behind that one, as numbers, messages and notes."""
+        found = self._connection.execute("SELECT * FROM records WHERE number > ? ORDER BY number", (number,))
+        for number, data, note in found:
+            yield number, data, msgspec.json.decode(note) if note else None
+
+    def cut(self, number: int) -> None:
+        """Remove the records up to that one."""
+        self._connection.execute("DELETE FROM records WHERE number <= ?", (number,))
+
+    def _flush(self) -> None:
+        while not self._closing:
+            self._written.wait()
+            self._written.clear()
+            written = self.last
+            os.fdatasync(self._descriptor)
+            self.durable = written
+            os.eventfd_write(self.woken, 1)
+
+    def heard(self) -> None:
+        """Note that `woken` has been seen."""
+        try:
+            os.eventfd_read(self.woken)
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        self._closing = True
+        self._written.set()
+        self._flusher.join()
+        self._connection.close()
+        os.close(self._descriptor)
+        os.close(self.woken)
+
+
+PAGES = "page_count", "freelist_count"
