@@ -20,7 +20,8 @@ ANSWER_TIMEOUT = 20.0  # seconds
 def text_config(units: int, placement: list[int]) -> str:
     """configs/text.toml with layers of that size, and so many consecutive stages to each worker."""
     config, units_there, placement_there = TEXT.read_text(), "units = 128", "placement = [1, 2]"
-    assert units_there in config and placement_there in config, f"{TEXT} is not what it was"
+    assert units_there in config, f"{TEXT} is not what it was"
+    assert placement_there in config, f"{TEXT} is not what it was"
     return config.replace(units_there, f"units = {units}").replace(placement_there, f"placement = {placement}")
 
 

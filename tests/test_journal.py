@@ -78,6 +78,24 @@ def test_numbers_go_on_behind_a_checkpoint_that_holds_all_records(path):
     journal.close()
 
 
+def test_it_knows_what_has_been_cut(path):
+    journal = opened(path)
+    assert journal.begins == 1
+    for _ in range(5):
+        journal.append(b"x")
+    journal.cut(3)
+    journal.cut(2)
+    assert [number for number, _, _ in records(journal)] == [4, 5]
+    assert journal.begins == 4
+    journal.close()
+    journal = opened(path)
+    assert journal.begins == 4
+    journal.close()
+    journal = opened(path, "b", 7)
+    assert journal.begins == 7
+    journal.close()
+
+
 def test_what_has_been_written_becomes_durable(path):
     journal = opened(path)
     for _ in range(3):

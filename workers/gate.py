@@ -25,7 +25,7 @@ from streamrnn.wire import ALIVE, BARRIER, CREDIT, FRAMES, OUTPUT, PREVIEW, RESE
 from streamrnn.workers.intake import Intake, Refused, warm_up
 from streamrnn.workers.journal import Journal, JournalFull
 from streamrnn.workers.lines import Lines, frame_with
-from streamrnn.workers.member import Member
+from streamrnn.workers.member import Failure, Member
 from streamrnn.workers.requests import Progress, Verdict
 
 OWN_STREAM = "source"  # the name of the daemon's own stream
@@ -52,6 +52,8 @@ class Gate:
         self.ended = False
         start = self.order["journal_start"]
         self.journal = Journal(Path(self.order["journal"]), self.order["run"], start + 1)
+        if start + 1 < self.journal.begins:
+            raise Failure(f"{self.journal.path} begins behind the last good checkpoint: what was between is lost")
         self.replaying: Iterator[tuple[int, bytes, Any]] | None = None
         self.orders: deque[dict[str, Any]] = deque()
         self.outbox: deque[tuple[bytes, Any]] = deque()  # what could not be written down yet

@@ -35,12 +35,14 @@ class Journal:
         self._connection = sqlite3.connect(path, isolation_level=None, timeout=WAIT)
         self._connection.executescript(
             "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-            "CREATE TABLE IF NOT EXISTS run (name TEXT);"
+            "CREATE TABLE IF NOT EXISTS run (name TEXT, cut INTEGER);"
             "CREATE TABLE IF NOT EXISTS records (number INTEGER PRIMARY KEY, data BLOB NOT NULL, note BLOB NOT NULL);"
         )
-        if self._connection.execute("SELECT name FROM run").fetchall() != [(run,)]:
+        found = self._connection.execute("SELECT name, cut FROM run").fetchone()
+        if not found or found[0] != run:
             self._connection.executescript("BEGIN; DELETE FROM records; DELETE FROM run; COMMIT;")
-            self._connection.execute("INSERT INTO run VALUES (?)", (run,))
+            self._connection.execute("INSERT INTO run VALUES (?, ?)", (run, first - 1))
+        self.begins: int = found[1] + 1 if found and found[0] == run else first  # records before that one are gone
         self.last: int = self._connection.execute("SELECT max(number) FROM records").fetchone()[0] or 0
         self.last = max(self.last, first - 1)
         self._page: int = self._connection.execute("PRAGMA page_size").fetchone()[0]
@@ -77,7 +79,12 @@ class Journal:
 
     def cut(self, number: int) -> None:
         """Remove the records up to that one."""
-        self._connection.execute("DELETE FROM records WHERE number <= ?", (number,))
+        if number >= self.begins:
+            self._connection.execute("BEGIN")
+            self._connection.execute("DELETE FROM records WHERE number <= ?", (number,))
+            self._connection.execute("UPDATE run SET cut = ?", (number,))
+            self._connection.execute("COMMIT")
+            self.begins = number + 1
 
     def _flush(self) -> None:
         while not self._closing:

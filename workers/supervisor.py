@@ -90,10 +90,10 @@ class Supervisor:
         self.inner: zmq.Socket | None = None
         self.max_frames: int | None = max_frames
         self.workers: dict[str, Worker] = {}
+        self.own: set[int] = set()  # checkpoints of this daemon's
         self.plan()
         self.state = "starting"
         self.saving: dict[str, Any] | None = None  # what came of the checkpoint that is being written
-        self.own: set[int] = set()  # checkpoints of this daemon's
         self.deadline = 0.0
         self.saved = (time.monotonic(), 0)  # when the last checkpoint was begun, and frames by then
         self.failures: deque[float] = deque()
@@ -114,7 +114,7 @@ class Supervisor:
                     continue
                 checkpoint.verify(folder, manifest)
             except CheckpointError as error:
-                self.notices.append(f"{error}; going back to the checkpoint before it")
+                self.notices.append(f"{error}; going back to what was before it")
                 continue
             if manifest.spec != spec:
                 changed = [key for key in spec if spec[key] != manifest.spec.get(key)]

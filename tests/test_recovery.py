@@ -1,0 +1,201 @@
+"""Whatever dies, nothing is lost and nothing counts twice: real daemons, killed."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+from daemon import TIMEOUT, Daemon, layers
+
+import streamrnn as sr
+from benchmarks import chaos
+
+PARTS = {
+    "layers": layers("gru 12", "lstm 8"),
+    "learning": "window = 8\ngradient_delay = 1\nclip_norm = 1.0",
+    "pipeline": "[supervision]\nheartbeat = 1.0",
+}
+TEXT = bytes(range(32, 122)) * 4
+
+
+def network():
+    return sr.Network(
+        [sr.GRU(256, 12), sr.LSTM(12, 8)],
+        sr.Softmax(256),
+        sr.Adam(0.002),
+        window=8,
+        gradient_delay=1,
+        clip_norm=1.0,
+        predict="next",
+    )
+
+
+def kill(daemon, name, number=signal.SIGKILL):
+    daemon.workers()[name].send_signal(number)
+
+
+def wait_for_checkpoints(daemon, count):
+    folder, until = daemon.folder / "state" / "checkpoints", time.monotonic() + TIMEOUT
+    while len(list(folder.glob("*/manifest.json"))) < count:
+        assert time.monotonic() < until
+        os.sched_yield()
+    return sorted(folder.glob("[0-9]*/manifest.json"))
+
+
+def test_frames_come_out_as_if_nothing_had_died():
+    found = chaos.run(12_000, 8, seed=1, every=1000)
+    assert found["failures in all"] >= 8
+    assert found["accepted"] == 12_000
+    wrong = "lost", "duplicated", "reordered", "heard again with other bits", "other bits than in one process"
+    assert [found[name] for name in wrong] == [0] * len(wrong)
+    assert found["outputs heard"] > 6000
+    assert found["parameters_sha256 as in one process"]
+
+
+@pytest.mark.parametrize("name", ["gate", "stages-0", "stages-2", "publisher"])
+def test_a_step_under_way_when_a_worker_dies_gets_its_output(name):
+    net = network()
+    with Daemon(**PARTS) as daemon:
+        daemon.start()
+        with daemon.client(60.0) as client:
+            for k, token in enumerate(TEXT[:60]):
+                if k == 37:
+                    kill(daemon, name)
+                assert client.step(token).y.tobytes() == net.step(token, "main").tobytes()
+            assert client.status()["recoveries"] == 1
+        daemon.stop()
+        assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
+
+
+@pytest.mark.parametrize("name", ["gate", "stages-1"])
+def test_what_was_being_generated_goes_on_as_if_nothing_had_died(name):
+    texts = []
+    for dies in (False, True):
+        with Daemon(**PARTS) as daemon:
+            daemon.start()
+            with daemon.client(60.0) as client:
+                for token in TEXT[:80]:
+                    client.step(token)
+                pid = daemon.workers()[name].pid
+                if dies:
+                    os.kill(pid, signal.SIGSTOP)  # found by its silence, while this client waits
+                texts.append(client.generate("a", max_length=300, seed=5, temperature=1.0))
+            daemon.stop()
+    assert len(texts[0]) > 0
+    assert texts[0] == texts[1]
+
+
+def test_a_damaged_checkpoint_is_found_and_the_one_before_is_used():
+    net = network()
+    with Daemon(**PARTS, source='kind = "none"') as daemon:
+        config = daemon.config.read_text()
+        daemon.config.write_text(config.replace("[state]", "[state]\ncheckpoint_frames = 40"))
+        daemon.start()
+        with daemon.client() as client:
+            for number, token in enumerate(TEXT[:300]):
+                client.step(token)
+                net.step(token, "main")
+                if number in (60, 150):
+                    wait_for_checkpoints(daemon, 1 + number // 100)
+        newest = wait_for_checkpoints(daemon, 2)[-1].parent
+        daemon.process.kill()
+        daemon.process.communicate(timeout=TIMEOUT)
+        file = newest / "stage-1.safetensors"
+        data = bytearray(file.read_bytes())
+        data[-3] ^= 1
+        file.write_bytes(data)
+        daemon.lines.clear()
+        daemon.start("--resume")
+        assert any("damaged" in line and "going back to what was before it" in line for line in daemon.lines)
+        with daemon.client() as client:
+            for token in TEXT[300:330]:
+                client.step(token)
+                net.step(token, "main")
+        daemon.stop()
+        assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
+
+
+def test_where_too_much_is_damaged_the_daemon_says_so_and_does_not_start():
+    with Daemon(**PARTS) as daemon:
+        for options in ((), ("--resume",)):
+            daemon.start(*options)
+            with daemon.client() as client:
+                for token in TEXT[:30]:
+                    client.step(token)
+            daemon.stop()
+        for manifest in wait_for_checkpoints(daemon, 2):
+            manifest.write_text("{}")
+        done = daemon.attempt("--resume")
+    assert done.returncode == 1
+    assert "begins behind the last good checkpoint: what was between is lost" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_without_a_checkpoint_yet_is_resumed_from_its_journal():
+    net = network()
+    with Daemon(**PARTS) as daemon:
+        daemon.start()
+        for part in (TEXT[:50], TEXT[50:90]):
+            with daemon.client() as client:
+                for token in part:
+                    client.step(token)
+                    net.step(token, "main")
+            daemon.process.kill()
+            daemon.process.communicate(timeout=TIMEOUT)
+            daemon.start("--resume")
+        daemon.stop()
+        manifest = json.loads((daemon.checkpoint() / "manifest.json").read_text())
+        assert manifest["frames"] == 90
+        assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
+
+
+def test_a_new_run_knows_nothing_of_the_one_before():
+    with Daemon(**PARTS) as daemon:
+        daemon.start()
+        with daemon.client() as client:
+            for token in TEXT[:50]:
+                client.step(token)
+        daemon.process.kill()
+        daemon.process.communicate(timeout=TIMEOUT)
+        daemon.start()
+        with daemon.client() as client:
+            assert client.status()["streams"] == 0
+        daemon.stop()
+        assert sr.load(daemon.checkpoint()).parameters_sha256() == network().parameters_sha256()
+
+
+def test_a_state_folder_serves_one_daemon_at_a_time():
+    with Daemon(**PARTS) as daemon:
+        daemon.start()
+        second = daemon.attempt("--resume")
+        assert second.returncode == 1
+        assert second.stderr.count("\n") == 1
+        assert "is in use: another daemon runs with it" in second.stderr
+        daemon.stop()
+
+
+def test_a_full_journal_refuses_frames_and_goes_on_after_a_checkpoint():
+    with Daemon(**PARTS, source='kind = "none"\n[journal]\nlargest = 1048576') as daemon:
+        daemon.start()
+        with daemon.client() as client:
+            reasons = []
+            for k in range(30_000):
+                try:
+                    client.send(TEXT[k % len(TEXT)])
+                except sr.FrameRefused as error:
+                    reasons.append(str(error))
+            while True:
+                try:
+                    client.flush()
+                    break
+                except sr.FrameRefused as error:
+                    reasons.append(str(error))
+            assert set(reasons) == {"the daemon takes no frames now: the journal holds 1,048,576 bytes, its most"}
+            until = time.monotonic() + TIMEOUT
+            while client.status()["full"]:
+                assert time.monotonic() < until
+            client.step(65)
+        daemon.stop()
+        manifest = json.loads((daemon.checkpoint() / "manifest.json").read_text())
+        assert manifest["frames"] == 30_001 - len(reasons)
