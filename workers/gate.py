@@ -21,7 +21,7 @@ import zmq
 from streamrnn.config import Source
 from streamrnn.feedback import Drawing
 from streamrnn.sources import open_source
-from streamrnn.wire import ALIVE, BARRIER, CREDIT, FRAMES, OUTPUT, PREVIEW, RESEND, Message, WireError, pack, unpack
+from streamrnn.wire import ALIVE, BARRIER, CREDIT, OUTPUT, PREVIEW, RESEND, Message, WireError, pack, unpack
 from streamrnn.workers.intake import Intake, Refused, warm_up
 from streamrnn.workers.journal import Journal, JournalFull
 from streamrnn.workers.lines import Lines, frame_with
@@ -56,7 +56,7 @@ class Gate:
             raise Failure(f"{self.journal.path} begins behind the last good checkpoint: what was between is lost")
         self.replaying: Iterator[tuple[int, bytes, Any]] | None = None
         self.orders: deque[dict[str, Any]] = deque()
-        self.outbox: deque[tuple[bytes, Any]] = deque()  # what could not be written down yet
+        self.outbox: deque[tuple[bytes, Any, int]] = deque()  # what could not be written down yet
         self.full = ""  # why not
         self.looked_for_room = 0.0
         self.held: deque[tuple[int, bytes, Message]] = deque()  # answers, and the record that must be on the disk first
@@ -261,6 +261,8 @@ class Gate:
         while self.held and self.held[0][0] <= safe:
             _, to, message = self.held.popleft()
             self.reply(to, message)
+        if self.held:
+            self.journal.hurry()
 
     def reply(self, to: bytes, message: Message) -> None:
         """Answer a client, if it is still there and reads its answers."""
@@ -302,7 +304,8 @@ class Gate:
     def flush(self) -> None:
         """Write down and send what has been let in, and what has become of requests."""
         if self.intake.count or self.lines.news:
-            self._write(self.intake.block() if self.intake.count else b"", self.note())
+            rows = self.intake.count
+            self._write(self.intake.block() if rows else b"", self.note(), rows)
 
     def note(self) -> dict[str, Any]:
         """How the gate stands, for the journal."""
@@ -314,9 +317,9 @@ class Gate:
         self.flush()
         self._write(data, note)
 
-    def _write(self, data: bytes, note: Any) -> None:
+    def _write(self, data: bytes, note: Any, rows: int = 0) -> None:
         """Until it has been written, nothing more is let in."""
-        self.outbox.append((data, note))
+        self.outbox.append((data, note, rows))
         if len(self.outbox) == 1:
             self.empty_outbox()
 
@@ -333,7 +336,7 @@ class Gate:
     def empty_outbox(self) -> None:
         """Write down and send what waits, if there is room on the disk."""
         while self.outbox:
-            data, note = self.outbox[0]
+            data, note, rows = self.outbox[0]
             try:
                 self.journal.append(data, note)
             except JournalFull as error:
@@ -341,8 +344,7 @@ class Gate:
                 return
             self.outbox.popleft()
             if data:
-                message = unpack(data)
-                self.sent += len(message.frames) if message.kind == FRAMES else 0
+                self.sent += rows
                 self.down.send(data)
 
     def barrier(self, number: int, last: bool) -> None:

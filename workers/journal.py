@@ -4,7 +4,8 @@ After a failure the messages behind the last checkpoint go down again, and every
 
 It is an SQLite database in WAL mode with synchronous=NORMAL: a commit is one append to the WAL that outlives any death
 of a process and costs some 10 µs, and a power cut takes whole commits from the end, never from the middle. A thread
-flushes the WAL to the disk behind the commits, as often as the disk allows (a group commit); `durable` tells how far.
+flushes the WAL to the disk behind the commits (a group commit), as often as the disk allows while somebody waits for it,
+and now and then otherwise; `durable` tells how far.
 """
 
 import os
@@ -17,6 +18,7 @@ from typing import Any
 import msgspec
 
 WAIT = 5.0  # seconds for another process to let go of the file
+LAZY = 0.1  # seconds until what was written goes to the disk when nobody waits for it
 
 
 class JournalFull(OSError):
@@ -49,7 +51,7 @@ class Journal:
         self.durable = 0
         self.woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # readable when `durable` has changed
         self._descriptor = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-        self._written = threading.Event()
+        self._written, self._hurried = threading.Event(), threading.Event()
         self._closing = False
         self._flusher = threading.Thread(target=self._flush, name="journal", daemon=True)
         self._flusher.start()
@@ -89,11 +91,17 @@ class Journal:
     def _flush(self) -> None:
         while not self._closing:
             self._written.wait()
+            self._hurried.wait(LAZY)
             self._written.clear()
+            self._hurried.clear()
             written = self.last
             os.fdatasync(self._descriptor)
             self.durable = written
             os.eventfd_write(self.woken, 1)
+
+    def hurry(self) -> None:
+        """Somebody waits for what has been written, or will be in a moment, to be durable."""
+        self._hurried.set()
 
     def heard(self) -> None:
         """Note that `woken` has been seen."""
@@ -105,6 +113,7 @@ class Journal:
     def close(self) -> None:
         self._closing = True
         self._written.set()
+        self._hurried.set()
         self._flusher.join()
         self._connection.close()
         os.close(self._descriptor)
