@@ -4,8 +4,8 @@ After a failure the messages behind the last checkpoint go down again, and every
 
 It is an SQLite database in WAL mode with synchronous=NORMAL: a commit is one append to the WAL that outlives any death
 of a process and costs some 10 µs, and a power cut takes whole commits from the end, never from the middle. A thread
-flushes the WAL to the disk behind the commits (a group commit), as often as the disk allows while somebody waits for it,
-and now and then otherwise; `durable` tells how far.
+flushes the WAL to the disk behind the commits (a group commit), as often as the disk allows while somebody waits for it
+and ten times a second otherwise; `durable` tells how far.
 """
 
 import os
