@@ -428,7 +428,8 @@ class Client(Verbs):
         if message.kind == RESEND:
             self._send_again(message.number)
             return message.kind
-        self._unanswered.pop(message.number, None)
+        if message.number and not self._unanswered.pop(message.number, None):
+            return message.kind  # the answer to what was sent again, and has been answered already
         if message.kind == REFUSED:
             self._accepted.pop(message.number, None)
             raise FrameRefused(text_of(message))
