@@ -216,9 +216,9 @@ def keep(links, segment, output, flag, extra):
 
 @kernel
 def flush(links, cut):
-    """Send what has been kept, if anything, in one message; `cut`: the stream whose window the next frame closes."""
+    """Send what has been kept in one message, and `cut`, the stream whose window the next frame closes, -1 for none."""
     state, message = links.state, links.outgoing
-    if state[READY] == 0:
+    if state[READY] == 0 and cut < 0:
         return
     number = state[MORE_COMES] * MORE + CUTS * (cut + 1)
     counts = state[READY], state[GIVEN], links.vectors.shape[1], state[EXTRA]
