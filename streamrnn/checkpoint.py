@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 from safetensors import SafetensorError
+from safetensors.numpy import load as load_bytes
 from safetensors.numpy import load_file, save_file
 
 from streamrnn.feedback import Last
@@ -47,7 +48,7 @@ class Manifest(msgspec.Struct):
     fresh: list[int]  # streams whose next frame begins a sequence
     losses: dict[int, float | None]  # scored last; None for one that was not finite
     frames: int
-    sha256: dict[str, str]  # of each stage file
+    sha256: dict[str, str]  # of each other file
     parameters_sha256: str
     position: int = 0  # frames taken from the daemon's own source
     last: dict[int, list] = {}  # what can be fed back to each stream, see streamrnn.feedback
@@ -217,24 +218,26 @@ def read_stage(folder: Path, number: int, manifest: Manifest) -> Tensors:
 def read_tensors(path: Path, manifest: Manifest) -> Tensors:
     """A file of a checkpoint. Raises CheckpointError if it is missing or not the one that was written."""
     try:
-        if sha256(path.read_bytes()).hexdigest() != manifest.sha256.get(path.name):
-            raise CheckpointError(f"{path}: damaged, its sha256 is not the one in {MANIFEST}")
-        return load_file(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+        return load_bytes(read_file(path, manifest))
     except SafetensorError as error:
         raise CheckpointError(f"{path}: damaged ({error})") from error
 
 
+def read_file(path: Path, manifest: Manifest) -> bytes:
+    """The bytes of a checkpoint's file. Raises CheckpointError if they are not there or not those that were written."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    if sha256(data).hexdigest() != manifest.sha256.get(path.name):
+        raise CheckpointError(f"{path}: damaged, its sha256 is not the one in {MANIFEST}")
+    return data
+
+
 def verify(folder: Path, manifest: Manifest) -> None:
     """Raises CheckpointError if a file of a checkpoint is missing or not the one that was written."""
-    for name, digest in manifest.sha256.items():
-        try:
-            found = sha256((folder / name).read_bytes()).hexdigest()
-        except OSError as error:
-            raise CheckpointError(f"{folder / name}: cannot be read ({error.strerror})") from error
-        if found != digest:
-            raise CheckpointError(f"{folder / name}: damaged, its sha256 is not the one in {MANIFEST}")
+    for name in manifest.sha256:
+        read_file(folder / name, manifest)
 
 
 def restore(folder: Path, manifest: Manifest, owners: Sequence[Any], first: int, schedule: Schedule) -> None:

@@ -348,6 +348,8 @@ class Client(Verbs):
         most = max(1, (self._largest_message - ROOM) // size)
         heard: list[Message] = []
         self._own_stream |= stream is None
+        if drawing.seed is None:  # after a failure the daemon must draw the same again
+            drawing = msgspec.structs.replace(drawing, seed=secrets.randbits(32))
         for start in range(0, len(frames), most):
             part = slice(start, start + most)
             if start and drawing.own:  # what the part before has drawn with goes on, from its last output
@@ -357,8 +359,6 @@ class Client(Verbs):
             flags = frames[part, FLAGS]
             vectors = X[part][flags & (INPUT | FEEDBACK) == INPUT] if X.shape[1] else NO_VECTORS
             last = start + most >= len(frames)
-            if drawing.seed is None and not (start and drawing.own):  # the daemon may have to draw the same again
-                drawing = msgspec.structs.replace(drawing, seed=secrets.randbits(32))
             options = drawing if last else msgspec.structs.replace(drawing, max_length=0)
             extra = targets[part][flags & SCORED > 0].reshape(-1)
             number = self._request(stream or "", frames[part], vectors, extra, msgspec.json.encode(options))
