@@ -232,6 +232,7 @@ class Gate:
                 verdict, progress = self.lines.requests.look(sender, number, message.epoch)
             if verdict != Verdict.TAKE:
                 return self.turn_away(sender, number, verdict, progress)
+            self.resent.pop(sender, None)
             if self.full:
                 raise Refused(f"the daemon takes no frames now: {self.full}")
             name = parts[0].decode()

@@ -253,7 +253,8 @@ class Lines:
         last = self.intake.last.get(request.stream) if finished else None
         self.requests.note(request.sender, request.message.number, progress)
         kept = last.plain() if last else None
-        self.news.append([request.sender.hex(), request.message.number, *progress, request.stream, kept])
+        sender = request.sender.hex() if request.message.epoch else ""  # who does not count is not recognised
+        self.news.append([sender, request.message.number, *progress, request.stream, kept])
 
     def find_own(self) -> None:
         """See which streams are clients' own."""
@@ -267,7 +268,8 @@ class Lines:
     def replay(self, news: list[list[Any]]) -> None:
         """Take what the journal remembers of requests."""
         for sender, number, taken, first, finished, reason, stream, last in news:
-            self.requests.note(bytes.fromhex(sender), number, Progress(taken, first, finished, reason))
+            if sender:
+                self.requests.restore(bytes.fromhex(sender), number, Progress(taken, first, finished, reason))
             if finished and stream >= 0:
                 self.replayed.pop(stream, None)
                 self.intake.last.pop(stream, None)

@@ -40,12 +40,16 @@ class Requests:
     def __init__(self, notes: list[list[Any]]) -> None:
         self._clients: dict[bytes, _Client] = {}
         for note in notes:
-            self.note(bytes.fromhex(note[0]), note[1], Progress(*note[2:]))
+            self.restore(bytes.fromhex(note[0]), note[1], Progress(*note[2:]))
+
+    def restore(self, sender: bytes, number: int, progress: Progress) -> None:
+        """How far a request was before a failure."""
+        self._clients.setdefault(sender, _Client(0)).requests[number] = progress
 
     def note(self, sender: bytes, number: int, progress: Progress) -> None:
-        """How far a request is, learned from a note of the journal or as it goes on."""
-        client = self._clients.setdefault(sender, _Client(0))
-        client.requests[number] = progress
+        """How far a request is; those of clients that do not count theirs are not remembered."""
+        if sender in self._clients:
+            self._clients[sender].requests[number] = progress
 
     def look(self, sender: bytes, number: int, answered: int) -> tuple[Verdict, Progress]:
         """What to do with a request that has come, and how far it was; `answered`: all below have their answer."""
