@@ -35,11 +35,16 @@ def kill(daemon, name, number=signal.SIGKILL):
     daemon.workers()[name].send_signal(number)
 
 
-def wait_for_checkpoints(daemon, count):
-    folder, until = daemon.folder / "state" / "checkpoints", time.monotonic() + TIMEOUT
-    while len(list(folder.glob("*/manifest.json"))) < count:
+def wait_for(holds, patience=TIMEOUT):
+    until = time.monotonic() + patience
+    while not holds():
         assert time.monotonic() < until
         os.sched_yield()
+
+
+def wait_for_checkpoints(daemon, count):
+    folder = daemon.folder / "state" / "checkpoints"
+    wait_for(lambda: len(list(folder.glob("*/manifest.json"))) >= count)
     return sorted(folder.glob("[0-9]*/manifest.json"))
 
 
@@ -109,11 +114,28 @@ def test_a_damaged_checkpoint_is_found_and_the_one_before_is_used():
         daemon.start("--resume")
         assert any("damaged" in line and "going back to what was before it" in line for line in daemon.lines)
         with daemon.client() as client:
-            for token in TEXT[300:330]:
+            for token in TEXT[:60]:
                 client.step(token)
                 net.step(token, "main")
         daemon.stop()
         assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
+
+
+def test_a_resumed_daemon_counts_the_frames_to_its_next_checkpoint_from_there():
+    with Daemon(**PARTS) as daemon:
+        daemon.config.write_text(daemon.config.read_text().replace("[state]", "[state]\ncheckpoint_frames = 40"))
+        daemon.start()
+        with daemon.client() as client:
+            for token in TEXT[:100]:
+                client.step(token)
+        daemon.stop()
+        before = daemon.checkpoint()
+        daemon.start("--resume")
+        with daemon.client() as client:
+            for token in TEXT[:60]:
+                client.step(token)
+        wait_for(lambda: daemon.checkpoint() > before)
+        daemon.stop()
 
 
 def test_where_too_much_is_damaged_the_daemon_says_so_and_does_not_start():
@@ -192,9 +214,7 @@ def test_a_full_journal_refuses_frames_and_goes_on_after_a_checkpoint():
                 except sr.FrameRefused as error:
                     reasons.append(str(error))
             assert set(reasons) == {"the daemon takes no frames now: the journal holds 1,048,576 bytes, its most"}
-            until = time.monotonic() + TIMEOUT
-            while client.status()["full"]:
-                assert time.monotonic() < until
+            wait_for(lambda: not client.status()["full"])
             client.step(65)
         daemon.stop()
         manifest = json.loads((daemon.checkpoint() / "manifest.json").read_text())

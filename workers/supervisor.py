@@ -91,11 +91,11 @@ class Supervisor:
         self.max_frames: int | None = max_frames
         self.workers: dict[str, Worker] = {}
         self.own: set[int] = set()  # checkpoints of this daemon's
+        self.saved = (0.0, 0)  # when the last checkpoint was begun, and frames by then
         self.plan()
         self.state = "starting"
         self.saving: dict[str, Any] | None = None  # what came of the checkpoint that is being written
         self.deadline = 0.0
-        self.saved = (time.monotonic(), 0)  # when the last checkpoint was begun, and frames by then
         self.failures: deque[float] = deque()
         self.recoveries = 0
         self.ending = False
@@ -130,6 +130,7 @@ class Supervisor:
         folder.mkdir()
         number = int(self.resumed.name) if self.resumed else -1
         score = number in self.own
+        self.saved = time.monotonic(), self.manifest.score["inputs"] if score else 0
         made = plan(
             self.config, self.manifest, self.resumed, self.placement, folder, self.epoch, self.max_frames, score
         )
@@ -164,7 +165,6 @@ class Supervisor:
         self.order(GATE, "open")
         self.wait_for("open", [GATE])
         self.max_frames = None
-        self.saved = (time.monotonic(), self.manifest.frames)
 
     def wait_for(self, state: str, names: list[str]) -> None:
         """Until those workers are in that state; as long as the gate sends old frames down, that may take its time."""
