@@ -405,15 +405,16 @@ class Client(Verbs):
 
     def _hear(self, timeout: float) -> None:
         """Take one answer of the gate. Raises FrameRefused, DaemonGone."""
-        deadline, kind = time.monotonic() + timeout, ALIVE
+        deadline, kind, patience = time.monotonic() + timeout, ALIVE, RETRY
         while kind in (ALIVE, RESEND):  # which say nothing of what is waited for
             left = deadline - time.monotonic()
-            if self._gate.poll(int(max(0.0, min(left, RETRY)) * 1000)):
+            if self._gate.poll(int(max(0.0, min(left, patience)) * 1000)):
                 kind = self._take_answer()
-            elif left <= RETRY:
+            elif left <= patience:
                 raise DaemonGone(f'the daemon "{self.name}" has not answered for {timeout} s')
             else:
                 self._send_again()
+                patience *= 2  # a daemon that has much to do is not given more
 
     def _take_answer(self) -> int:
         """Take the message that is there; its kind. Raises FrameRefused, DaemonGone."""
