@@ -39,6 +39,7 @@ from streamrnn.wire import (
     ALIVE,
     CLOSE,
     FRAMES,
+    GREETING,
     NO_VECTORS,
     NOTHING,
     REFUSED,
@@ -53,6 +54,7 @@ from streamrnn.wire import (
 
 CONTROL = "tcp://127.0.0.1:5703"  # where a daemon answers unless its config says otherwise
 MOST_UNANSWERED = 1000  # requests whose answer has not come; the gate keeps many times that for a client
+GREET_AFTER = 64  # answers: the gate may forget what they were to
 RETRY = 0.5  # seconds without an answer, after which requests are sent again
 PARTING = 200  # milliseconds that a client's last word may take
 ROOM = 4096  # bytes of a message that are not frames
@@ -151,7 +153,8 @@ class Client(Verbs):
         self._control = self._dealer(control)
         self._subscriptions: dict[str, Subscription] = {}
         self._number = 0
-        self._unanswered: dict[int, list[bytes]] = {}  # requests, by number, in order
+        self._unanswered: dict[int, tuple[str, Message, tuple[bytes, ...]]] = {}  # requests, by number, in order
+        self._answered = 0  # since the last greeting
         self._results: dict[int, list[Message]] = {}  # request -> the outputs that it asked for, while they are awaited
         self._accepted: dict[int, int] = {}  # request -> SEQ of its first frame, for those that are waited for
         self._begin: set[str] = set()
@@ -159,14 +162,16 @@ class Client(Verbs):
         try:
             facts = self._ask("hello")
         except DaemonGone:
-            self.close()
+            self._context.destroy(linger=0)
             raise
         self.name: str = facts["name"]
         self._outputs = facts["outputs"]
         self._input, self._readout, self.predict = facts["input"], facts["readout"], facts["predict"]
         self._may_take_tokens = self.takes_tokens
         self._largest_message: int = facts["largest_message"]  # bytes
+        self._epoch: int = facts["epoch"]
         self._gate = self._dealer(facts["gate"], secrets.token_hex(8).encode())
+        self._greet()
 
     @property
     def takes_tokens(self) -> bool:
@@ -197,11 +202,13 @@ class Client(Verbs):
 
     def close(self) -> None:
         """Let go of every socket; frames that were sent still go out."""
-        if self._own_stream:
-            if not self._unanswered:  # nobody need wait for this one to arrive
+        if not self._gate.closed:
+            if not self._unanswered:  # nobody need wait for the rest to arrive
                 self._gate.setsockopt(zmq.LINGER, PARTING)
             with suppress(zmq.Again):
-                self._gate.send_multipart([b"", pack(Message(CLOSE))], zmq.DONTWAIT)
+                if self._own_stream:
+                    self._gate.send_multipart([b"", pack(Message(CLOSE))], zmq.DONTWAIT)
+                self._gate.send_multipart([b"", pack(Message(GREETING, self._epoch))], zmq.DONTWAIT)
         self._context.destroy(linger=None)
 
     def _ask(self, what: str) -> dict[str, Any]:
@@ -322,23 +329,35 @@ class Client(Verbs):
 
     def _post(self, stream: str, message: Message, *options: bytes) -> int:
         """Send a request under the next number, and remember it until it is answered. Raises DaemonGone."""
-        number = self._number + 1
-        answered = next(iter(self._unanswered), number)
-        parts = [stream.encode(), pack(message._replace(epoch=answered, number=number)), *options]
+        if self._answered >= GREET_AFTER:
+            self._greet()
+        number, request = self._number + 1, (stream, message._replace(number=self._number + 1), options)
         try:
-            self._gate.send_multipart(parts)
+            self._gate.send_multipart(self._parts(request))
         except zmq.Again:
             raise DaemonGone(f'the daemon "{self.name}" takes no frames: waited {self.timeout} s') from None
         self._number = number
-        self._unanswered[number] = parts
+        self._unanswered[number] = request
         return number
 
-    def _send_again(self, first: int = 0) -> None:
-        """What has not been answered, from that number on."""
+    def _parts(self, request: tuple[str, Message, tuple[bytes, ...]]) -> list[bytes]:
+        stream, message, options = request
+        return [stream.encode(), pack(message._replace(epoch=self._epoch)), *options]
+
+    def _greet(self) -> None:
+        """Tell the gate what has not been answered."""
+        rows = np.zeros((len(self._unanswered), COLUMNS), np.int64)
+        rows[:, SEQ] = list(self._unanswered)
+        self._answered = 0
+        with suppress(zmq.Again):  # it will ask
+            self._gate.send_multipart([b"", pack(Message(GREETING, self._epoch, self._number + 1, rows))], zmq.DONTWAIT)
+
+    def _send_again(self) -> None:
+        """What has not been answered."""
+        self._greet()
         with suppress(zmq.Again):
-            for number, parts in self._unanswered.items():
-                if number >= first:
-                    self._gate.send_multipart(parts, zmq.DONTWAIT)
+            for request in self._unanswered.values():
+                self._gate.send_multipart(self._parts(request), zmq.DONTWAIT)
 
     def _perform(
         self, stream: str | None, frames: np.ndarray, X: np.ndarray, targets: np.ndarray, drawing: Drawing, wait: bool
@@ -427,10 +446,12 @@ class Client(Verbs):
                 self._results[message.number].append(message)
             return message.kind
         if message.kind == RESEND:
-            self._send_again(message.number)
+            self._epoch = message.epoch
+            self._send_again()
             return message.kind
         if message.number and not self._unanswered.pop(message.number, None):
             return message.kind  # the answer to what was sent again, and has been answered already
+        self._answered += 1
         if message.kind == REFUSED:
             self._accepted.pop(message.number, None)
             raise FrameRefused(text_of(message))

@@ -5,8 +5,9 @@
     vectors  (vectors, width) float32: inputs, outputs or gradients
     extra    float32: targets of the frames that have one, or the losses of outputs
 
-A client counts its requests from 1 and says in `epoch` below which number all have been answered; one that says 0 there
-does not have its requests recognised when they come again.
+A client numbers its requests from 1, and greets the gate before the first (GREETING). `epoch` counts the starts of a
+run's workers: what was meant for those before is passed over. A client that says 0 there need not greet, but what it
+sends again is taken again.
 
 All little-endian. `number` is what the kind says: a window, a client's request, a barrier. Nothing is ever unpickled.
 """
@@ -34,7 +35,8 @@ REFUSED = 8  # a client's request `number`, and why, a text
 CLOSE = 9  # a client is done with a stream
 RESULT = 10  # outputs of frames with ECHO of a client's request `number`; TOKEN, extra: the class, the values drawn
 ALIVE = 11  # to a client that has a stream of its own: only to see whether it is still there
-RESEND = 12  # to a client: the request that should have come is `number`, send from there on again
+RESEND = 12  # to a client: greet this gate, whose epoch it is, and send again what has not been answered
+GREETING = 13  # of a client: frames[:, SEQ]: its requests that have not been answered, `number`: its next; 0: it goes
 
 if sys.byteorder != "little":
     raise ImportError("streamrnn's wire format needs a little-endian machine")

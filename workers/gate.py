@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ import zmq
 
 from streamrnn.config import Source
 from streamrnn.feedback import Drawing
+from streamrnn.frames import SEQ
 from streamrnn.sources import open_source
-from streamrnn.wire import ALIVE, BARRIER, CREDIT, OUTPUT, PREVIEW, RESEND, Message, WireError, pack, unpack
+from streamrnn.wire import ALIVE, BARRIER, CREDIT, GREETING, OUTPUT, PREVIEW, RESEND, Message, WireError, pack, unpack
 from streamrnn.workers.intake import Intake, Refused, warm_up
 from streamrnn.workers.journal import Journal, JournalFull
 from streamrnn.workers.lines import Lines, frame_with
@@ -34,6 +36,7 @@ MOST_ANSWERS = 10_000  # that a client has not read; it loses those beyond
 LOOK_INTERVAL = 1.0  # seconds between looks at the clients that have a stream of their own
 LARGEST_READ = 1 << 26  # bytes; whoever sends more is cut off by the socket
 FULL_INTERVAL = 0.5  # seconds between looks at the room for the journal
+ASK_INTERVAL = 0.2  # seconds until a client is asked once more to send again
 
 
 class Gate:
@@ -73,7 +76,7 @@ class Gate:
         self.down = member.socket(zmq.PUSH, connect=self.order["frames_out"])
         self.lines = Lines(self.intake, self.space, self.took, self.flush, self.write, self.reply, self.accept)
         self.gone: set[bytes] = set()  # clients that could not be reached
-        self.resent: dict[bytes, int] = {}  # clients that have been asked to send again, and from where
+        self.asked: dict[bytes, float] = {}  # clients that have been asked to greet and send again, and when
         self.looked = 0.0
 
     def run(self) -> None:
@@ -228,11 +231,14 @@ class Gate:
             message = unpack(parts[1])
             number = message.number
             verdict, progress = Verdict.TAKE, Progress()
-            if message.epoch:
-                verdict, progress = self.lines.requests.look(sender, number, message.epoch)
+            if message.epoch == self.order["epoch"]:
+                if message.kind == GREETING:
+                    return self.greet(sender, message)
+                verdict, progress = self.lines.requests.look(sender, number)
+            elif message.epoch:  # meant for a gate before this one: whether it took it, its sender will know
+                verdict = Verdict.EARLY
             if verdict != Verdict.TAKE:
                 return self.turn_away(sender, number, verdict, progress)
-            self.resent.pop(sender, None)
             if self.full:
                 raise Refused(f"the daemon takes no frames now: {self.full}")
             name = parts[0].decode()
@@ -243,13 +249,21 @@ class Gate:
         except (Refused, WireError, UnicodeDecodeError) as error:
             self.lines.refuse(sender, number, str(error))
 
+    def greet(self, sender: bytes, message: Message) -> None:
+        """A client says which of its requests have not been answered. Raises Refused."""
+        unanswered = message.frames[:, SEQ].tolist()
+        if message.number < 0 or any(b <= a for a, b in pairwise([0, *unanswered, max(message.number, 1)])):
+            raise Refused("a greeting has rising numbers from 1, and the next one behind them")
+        self.lines.requests.greet(sender, unanswered, message.number)
+
     def turn_away(self, sender: bytes, number: int, verdict: Verdict, progress: Progress) -> None:
         """A request that is not to be taken now: it has been, or one before it was lost."""
         if verdict == Verdict.AGAIN:
             self.lines.again(sender, number, progress)
-        elif verdict == Verdict.EARLY and self.resent.get(sender) != progress.first:
-            self.resent[sender] = progress.first
-            self.reply(sender, Message(RESEND, 0, progress.first))
+        elif verdict == Verdict.EARLY and time.monotonic() - self.asked.get(sender, -math.inf) >= ASK_INTERVAL:
+            self.asked = {name: when for name, when in self.asked.items() if time.monotonic() - when < ASK_INTERVAL}
+            self.asked[sender] = time.monotonic()
+            self.reply(sender, Message(RESEND, self.order["epoch"]))
 
     def accept(self, to: bytes, message: Message) -> None:
         """Answer a client once everything up to now is on the disk, or written, as configured."""
@@ -310,8 +324,7 @@ class Gate:
 
     def note(self) -> dict[str, Any]:
         """How the gate stands, for the journal."""
-        news, self.lines.news = self.lines.news, []
-        return {"position": self.position, "left": finite(self.left), "news": news}
+        return {"position": self.position, "left": finite(self.left), "news": self.lines.take_news()}
 
     def write(self, data: bytes, note: Any = None) -> None:
         """Write a message down and send it, behind everything let in so far."""

@@ -256,6 +256,12 @@ class Lines:
         sender = request.sender.hex() if request.message.epoch else ""  # who does not count is not recognised
         self.news.append([sender, request.message.number, *progress, request.stream, kept])
 
+    def take_news(self) -> list[list[Any]]:
+        """What has become of requests since the last call; a refusal goes with what is let in behind it."""
+        refused = [[sender.hex(), number, *progress, -1, None] for sender, number, progress in self.requests.refusals()]
+        news, self.news = [*refused, *self.news], []
+        return news
+
     def find_own(self) -> None:
         """See which streams are clients' own."""
         self.own = {bytes.fromhex(name[1:]): name for name in self.intake.names if name.startswith(OWN)}

@@ -1,22 +1,25 @@
 """Which requests of each client have been taken: one that comes again is not taken twice, and none overtakes another.
 
-A client counts its requests from 1, and says with each below which number all of its requests have been answered. After
-a failure it sends those that have not been again.
+A client numbers its requests. It greets the gate with the numbers that have not been answered and the one that its next
+request gets; after a failure, of the gate or of the way to it, it greets again and sends those requests again.
 """
 
+from collections import deque
 from enum import Enum
 from typing import Any, NamedTuple
 
 MOST_CLIENTS = 10_000  # remembered; beyond, those not heard of for the longest time are forgotten
+
+MOST_REQUESTS = 4096  # of a client, remembered; then it must greet
 
 
 class Verdict(Enum):
     """What to do with a request."""
 
     TAKE = "take"
-    PENDING = "pending"  # it is under way already
+    PENDING = "pending"  # it is under way already, or its answer has been heard
     AGAIN = "again"  # it has been answered: answer again
-    EARLY = "early"  # one before it has not come
+    EARLY = "early"  # one before it has not come, or no greeting
 
 
 class Progress(NamedTuple):
@@ -29,9 +32,12 @@ class Progress(NamedTuple):
 
 
 class _Client:
-    def __init__(self, following: int) -> None:
-        self.following = following  # the number that should come next
-        self.requests: dict[int, Progress] = {}
+    def __init__(self) -> None:
+        self.requests: dict[int, Progress] = {}  # those that may come again
+        self.come: set[int] = set()  # of those, the ones that have come to this gate
+        self.refused: set[int] = set()  # of those, the ones that were refused since `Requests.refusals` was asked
+        self.awaited: deque[int] = deque()  # the numbers that must come next,
+        self.following = 0  # and the one behind them; 0 before it has greeted
 
 
 class Requests:
@@ -39,37 +45,62 @@ class Requests:
 
     def __init__(self, notes: list[list[Any]]) -> None:
         self._clients: dict[bytes, _Client] = {}
+        self._refusing: set[bytes] = set()  # clients of which requests were refused since then
         for note in notes:
             self.restore(bytes.fromhex(note[0]), note[1], Progress(*note[2:]))
 
     def restore(self, sender: bytes, number: int, progress: Progress) -> None:
         """How far a request was before a failure."""
-        self._clients.setdefault(sender, _Client(0)).requests[number] = progress
+        self._clients.setdefault(sender, _Client()).requests[number] = progress
 
     def note(self, sender: bytes, number: int, progress: Progress) -> None:
-        """How far a request is; those of clients that do not count theirs are not remembered."""
+        """How far a request is; those of clients that have not greeted are not remembered."""
         if sender in self._clients:
             self._clients[sender].requests[number] = progress
+            if progress.reason:
+                self._clients[sender].refused.add(number)
+                self._refusing.add(sender)
 
-    def look(self, sender: bytes, number: int, answered: int) -> tuple[Verdict, Progress]:
-        """What to do with a request that has come, and how far it was; `answered`: all below have their answer."""
-        client = self._clients.pop(sender, None) or _Client(answered)
+    def refusals(self) -> list[tuple[bytes, int, Progress]]:
+        """What was refused since the last call and may come again: to be remembered before anything behind it is."""
+        known = [(sender, self._clients[sender]) for sender in self._refusing if sender in self._clients]
+        self._refusing.clear()
+        found = [(sender, k, client.requests[k]) for sender, client in known for k in sorted(client.refused)]
+        for _, client in known:
+            client.refused.clear()
+        return found
+
+    def greet(self, sender: bytes, unanswered: list[int], following: int) -> None:
+        """A client's greeting, its numbers rising; all others have been answered. `following` is 0 where it goes."""
+        client = self._clients.pop(sender, None) or _Client()
+        if not following:
+            return
         self._clients[sender] = client  # the newest
         while len(self._clients) > MOST_CLIENTS:
             del self._clients[next(iter(self._clients))]
-        for old in [k for k in client.requests if k < answered]:
-            del client.requests[old]
-        client.following = max(client.following, answered)
+        client.requests = {number: client.requests[number] for number in unanswered if number in client.requests}
+        client.come.intersection_update(unanswered)
+        client.refused.intersection_update(unanswered)
+        client.awaited = deque(number for number in unanswered if number not in client.come)
+        client.following = following
+
+    def look(self, sender: bytes, number: int) -> tuple[Verdict, Progress]:
+        """What to do with a request that has come, and how far it was."""
+        client = self._clients.get(sender)
+        if not client or not client.following or len(client.come) >= MOST_REQUESTS:
+            return Verdict.EARLY, Progress()
         progress = client.requests.get(number, Progress())
-        if number > client.following:
-            return Verdict.EARLY, Progress(first=client.following)
-        if progress.finished:
-            client.following = max(client.following, number + 1)
-            return Verdict.AGAIN, progress
-        if number < client.following:
-            return Verdict.PENDING, progress
-        client.following += 1
-        return Verdict.TAKE, progress
+        if number in client.come:
+            return Verdict.AGAIN if progress.finished else Verdict.PENDING, progress
+        expected = client.awaited[0] if client.awaited else client.following
+        if number != expected:
+            return Verdict.PENDING if number < expected else Verdict.EARLY, Progress()
+        if client.awaited:
+            client.awaited.popleft()
+        else:
+            client.following += 1
+        client.come.add(number)
+        return Verdict.AGAIN if progress.finished else Verdict.TAKE, progress
 
     def facts(self) -> list[list[Any]]:
         """In plain values, for a checkpoint."""

@@ -266,6 +266,7 @@ class Supervisor:
                 "readout": msgspec.to_builtins(self.config.readout),
                 "predict": self.config.predict,
                 "largest_message": LARGEST_MESSAGE,
+                "epoch": self.epoch,
             }
         if ask == "status":
             return self.status()
