@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,6 +105,7 @@ class Daemon:
 
     def __init__(self, folder: Path, every: int) -> None:
         self.folder, self.starts, self.failed = folder, 0, 0
+        self.mark = {"STREAMRNN_CHAOS": str(folder)}  # its processes have it too
         self.lock = threading.Lock()
         self.over = False
         sockets = "".join(f'{name} = "ipc://{folder}/{name}"\n' for name in ("gate", "outputs", "control"))
@@ -117,7 +119,7 @@ class Daemon:
         report = ["--quiet", "--json", str(self.folder / "out.json")]
         command = [sys.executable, "-m", "streamrnn", "run", str(self.folder / "chaos.toml"), *report, *resume]
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(command, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(command, stderr=log, start_new_session=True, env=os.environ | self.mark)
         self.starts += 1
 
     def watch(self) -> None:
@@ -137,6 +139,15 @@ class Daemon:
         except sr.DaemonGone:
             return {}
         return {SUPERVISOR: self.process.pid} | {name: pid for name, _, pid in workers if pid}
+
+    def left_behind(self) -> list[psutil.Process]:
+        """Processes of its that run, or are stopped."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if self.mark.items() <= process.environ().items() and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
 
     def end(self) -> dict[str, Any]:
         """Drain it; what it came to."""
@@ -249,14 +260,15 @@ def run(frames: int, least: int, seed: int = 0, every: int = 5000) -> dict[str, 
             raise
         finally:
             failures.over.set()
-            daemon.over = True
-            for process in (
-                [*psutil.Process(daemon.process.pid).children(True)] if daemon.process.poll() is None else []
-            ):
-                process.kill()
-            daemon.process.kill()
+            with daemon.lock:
+                daemon.over = True
+                daemon.process.kill()
+                daemon.process.wait()
         subscriber.over.set()
         subscriber.join()
+        until = time.monotonic() + SILENCE
+        while (left := daemon.left_behind()) and time.monotonic() < until:
+            time.sleep(0.05)
         manifest = json.loads((Path(result["checkpoint"]) / "manifest.json").read_text())
     wrong = sum(outputs[seq] != y for seq, y in subscriber.outputs.items())
     return {
@@ -266,6 +278,7 @@ def run(frames: int, least: int, seed: int = 0, every: int = 5000) -> dict[str, 
         "failures in all": sum(failures.done.values()),
         "daemon started": daemon.starts,
         "ended with an error": daemon.failed,
+        "processes left behind": len(left),
         "accepted": manifest["frames"],
         "lost": max(0, frames - manifest["frames"]),
         "duplicated": max(0, manifest["frames"] - frames),
@@ -289,7 +302,8 @@ def main(
     for name, value in found.items():
         console.print(f"{name:>38}  {value}", highlight=False)
     good = found["parameters_sha256 as in one process"] and not any(
-        found[name] for name in ("lost", "duplicated", "reordered", "heard again with other bits")
+        found[name]
+        for name in ("processes left behind", "lost", "duplicated", "reordered", "heard again with other bits")
     )
     raise typer.Exit(0 if good and not found["other bits than in one process"] else 1)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -107,10 +108,10 @@ class Daemon:
         timer.cancel()
         raise AssertionError("the daemon ended before it was ready:\n" + "\n".join(self.lines))
 
-    def processes(self) -> list[psutil.Process]:
-        """Every process that it has started."""
+    def ends(self) -> list[int]:
+        """A descriptor for each process that it has started, readable when that has ended: see `have_come`."""
         assert self.process
-        return psutil.Process(self.process.pid).children(recursive=True)
+        return [os.pidfd_open(process.pid) for process in psutil.Process(self.process.pid).children(recursive=True)]
 
     def workers(self) -> dict[str, psutil.Process]:
         """Its worker processes by name."""
@@ -124,11 +125,10 @@ class Daemon:
         """Signal it and all its processes to stop, as a terminal or a service manager does; it must end well and take
         its workers with it. Returns what it printed since READY."""
         assert self.process
-        processes = self.processes()
+        ends = self.ends()
         os.killpg(self.process.pid, number)
         printed, _ = self.process.communicate(timeout=TIMEOUT)
-        _, alive = psutil.wait_procs(processes, timeout=TIMEOUT)
-        assert (self.process.returncode, alive) == (0, [])
+        assert (self.process.returncode, have_come(ends)) == (0, True)
         return printed
 
     def checkpoint(self) -> Path:
@@ -137,3 +137,11 @@ class Daemon:
 
     def _command(self, *options: str) -> list[str]:
         return [sys.executable, "-m", "streamrnn", "run", str(self.config), *options]
+
+
+def have_come(ends: list[int]) -> bool:
+    """Whether all have, within a deadline."""
+    come = [bool(select.select([end], [], [], TIMEOUT)[0]) for end in ends]
+    for end in ends:
+        os.close(end)
+    return all(come)

@@ -52,7 +52,14 @@ def test_frames_come_out_as_if_nothing_had_died():
     found = chaos.run(12_000, 8, seed=1, every=1000)
     assert found["failures in all"] >= 8
     assert found["accepted"] == 12_000
-    wrong = "lost", "duplicated", "reordered", "heard again with other bits", "other bits than in one process"
+    wrong = (
+        "processes left behind",
+        "lost",
+        "duplicated",
+        "reordered",
+        "heard again with other bits",
+        "other bits than in one process",
+    )
     assert [found[name] for name in wrong] == [0] * len(wrong)
     assert found["outputs heard"] > 6000
     assert found["parameters_sha256 as in one process"]

@@ -1,7 +1,9 @@
 """What every worker process has in common: it says hello to the supervisor, takes its orders and reports to it."""
 
+import ctypes
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from streamrnn.checkpoint import CheckpointError
 from streamrnn.sources import SourceError
 
 REPORT_INTERVAL = 0.2  # seconds
+PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 class Failure(Exception):
@@ -31,6 +34,7 @@ def bind(socket: zmq.Socket, endpoint: str) -> None:
 
 def run(body: Callable[["Member"], None], endpoint: str, name: str, stdin: Any = None) -> None:
     """Run a worker; a failure is reported to the supervisor in one line. `stdin` stands for the daemon's own."""
+    end_with_parent()
     if stdin:
         os.dup2(stdin.detach(), 0)
     member = Member(endpoint, name)
@@ -43,6 +47,11 @@ def run(body: Callable[["Member"], None], endpoint: str, name: str, stdin: Any =
         raise
     finally:
         member.close()
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process, even a stopped one, when the one that started it ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Member:
