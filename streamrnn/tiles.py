@@ -195,9 +195,9 @@ def _build_product(context: Any, builder: Any, signature: Any, args: Any) -> Any
             builder.store(builder.load(sums[place]), targets[place]).align = 4
 
     def panels(widths: tuple[int, ...], fill: Any) -> None:
-        """Call fill(n, vectors, lanes) for panels of so many vectors, then for single columns, until all are done."""
+        """Call fill(n, vectors, lanes) for panels of so many vectors, then half a vector, then single columns."""
         start = zero
-        for vectors, lanes in [(width, LANES) for width in widths] + [(1, 1)]:
+        for vectors, lanes in [(width, LANES) for width in widths] + [(1, LANES // 2), (1, 1)]:
             stop = builder.and_(N, size(-vectors * lanes))
             with cgutils.for_range_slice(builder, start, stop, size(vectors * lanes)) as (n, _):
                 fill(n, vectors, lanes)
@@ -212,7 +212,7 @@ def _build_product(context: Any, builder: Any, signature: Any, args: Any) -> Any
 
     def row(n: Any, vectors: int, lanes: int) -> None:
         """Bound by reading B: long straight stretches of it keep the cache's prefetcher busy."""
-        tile(zero, n, 1, vectors, lanes, together=16 if vectors == 16 else 1)
+        tile(zero, n, 1, vectors, lanes, together=16 if vectors >= 8 else 1)
 
     with builder.if_else(builder.icmp_signed("==", M, size(1))) as (one, several):
         with one:

@@ -37,6 +37,7 @@ class Journal:
         self._connection = sqlite3.connect(path, isolation_level=None, timeout=WAIT)
         self._connection.executescript(
             "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+            "PRAGMA cache_size = -256;"  # KiB: records are appended and removed in order
             "CREATE TABLE IF NOT EXISTS run (name TEXT, cut INTEGER);"
             "CREATE TABLE IF NOT EXISTS records (number INTEGER PRIMARY KEY, data BLOB NOT NULL, note BLOB NOT NULL);"
         )
