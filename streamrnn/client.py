@@ -6,7 +6,8 @@ recognises what it has taken, so that a failure there loses no frame and takes n
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from math import isnan, nan
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from streamrnn.frames import (
     STREAM,
     TARGET,
     TOKEN,
+    places,
 )
 from streamrnn.inputs import as_vector
 from streamrnn.verbs import Verbs
@@ -56,6 +58,8 @@ CONTROL = "tcp://127.0.0.1:5703"  # where a daemon answers unless its config say
 MOST_UNANSWERED = 1000  # requests whose answer has not come; the gate keeps many times that for a client
 GREET_AFTER = 64  # answers: the gate may forget what they were to
 RETRY = 0.5  # seconds without an answer, after which requests are sent again
+NONE = -1  # before every place
+MOST_UNREAD = 100_000  # messages of outputs; what comes beyond is missed, and asked for again
 PARTING = 200  # milliseconds that a client's last word may take
 ROOM = 4096  # bytes of a message that are not frames
 
@@ -80,20 +84,25 @@ class Output(NamedTuple):
 class Subscription:
     """The outputs of a stream, or of all, from now on: iterate over it.
 
-    An iteration ends with DaemonGone when nothing has come for the timeout; None waits for ever.
+    Each comes once and, within its stream, in order. What was missed, by a reader too slow or a line that broke, is
+    asked for again and comes in its place; where the daemon's history does not reach back to it, `missed` has the
+    stream's name and the SEQs between which its outputs are lacking. An iteration ends with DaemonGone when nothing has
+    come for the timeout; None waits for ever.
     """
 
-    def __init__(self, context: zmq.Context, endpoint: str, stream: str | None, timeout: float | None) -> None:
+    def __init__(self, context: zmq.Context, endpoint: str, past: "Past", stream: str | None, timeout: float | None):
         self.timeout = timeout
-        self._ready: list[Output] = []
+        self.missed: list[tuple[str, int, int]] = []
+        self._past = past
+        self._ready: deque[Output] = deque()
+        self._heard: dict[str, tuple[int, int]] = {}  # place and epoch of each stream's last row
         self._scored: dict[int, float] = {}  # losses whose frame's output has not come
         self._socket = context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RCVHWM, 0)
+        self._socket.setsockopt(zmq.RCVHWM, MOST_UNREAD)
         self._endpoint = endpoint
         self._socket.connect(endpoint)
-        topic = b"" if stream is None else stream.encode() + b"\0"
-        self._socket.setsockopt(zmq.SUBSCRIBE, topic)
+        self._socket.setsockopt(zmq.SUBSCRIBE, b"" if stream is None else stream.encode() + b"\0")
 
     def __iter__(self) -> "Subscription":
         return self
@@ -101,7 +110,7 @@ class Subscription:
     def __next__(self) -> Output:
         while not self._ready:
             self._receive()
-        return self._ready.pop(0)
+        return self._ready.popleft()
 
     def __enter__(self) -> "Subscription":
         return self
@@ -112,6 +121,7 @@ class Subscription:
     def close(self) -> None:
         """Hear no more."""
         self._socket.close()
+        self._past.close()
 
     def wait(self, timeout: float) -> None:
         """Until the daemon has answered that it sends everything from now on. Raises DaemonGone."""
@@ -127,17 +137,82 @@ class Subscription:
         topic, data = self._socket.recv_multipart()
         if not data:
             return False
-        message = unpack(data)
-        name, vectors = topic[:-1].decode(), iter(message.vectors)
-        for frame, loss in zip(message.frames, message.extra, strict=True):
-            number, flags = int(frame[STREAM]), int(frame[FLAGS])
-            if flags & INPUT and flags & EMIT:
-                earlier = self._scored.pop(number, nan)
-                own = earlier if isnan(loss) else float(loss)
-                self._ready.append(Output(name, int(frame[SEQ]), next(vectors).copy(), own))
-            elif not isnan(loss):
-                self._scored[number] = float(loss)
+        name, message = topic[:-1].decode(), unpack(data)
+        last, epoch = self._heard.get(name, (message.number, message.epoch))
+        first = int(places(message.frames[:1])[0])
+        if first <= last and message.epoch <= epoch:  # a daemon that began anew
+            last = message.number
+        elif last < message.number:
+            self._fill(name, last, first)
+            last = first - 1
+        self._take(name, message, last)
         return True
+
+    def _take(self, name: str, message: Message, after: int) -> None:
+        """Make the outputs of rows behind that place ready; those before have been heard."""
+        self._ready.extend(outputs_of(name, message, after, self._scored))
+        self._heard[name] = max(after, int(places(message.frames[-1:])[0])), message.epoch
+
+    def _fill(self, name: str, after: int, before: int) -> None:
+        """Ask for what was missed between two places of a stream."""
+        try:
+            messages, whole = self._past.messages(name, after, before)
+        except DaemonGone:
+            messages, whole = [], False
+        for message in messages:
+            self._take(name, message, after)
+        if not whole:
+            before = int(places(messages[0].frames)[0]) if messages else before
+            self.missed.append((name, (after - 1) // 2, (before + 1) // 2))
+
+
+class Past:
+    """A line to the daemon's history of outputs."""
+
+    def __init__(self, socket: zmq.Socket, timeout: float) -> None:
+        self.timeout = timeout
+        self._socket = socket
+
+    def messages(self, stream: str, after: int, before: int) -> tuple[list[Message], bool]:
+        """Outputs of a stream's rows between those places, and whether none is lacking. Raises DaemonGone."""
+        found, whole = [], True
+        while after < before - 1:
+            facts, data = self._ask({"ask": "history", "stream": stream, "after": after, "before": before})
+            found += [unpack(part) for part in data]
+            whole, after = whole and facts["whole"], facts["until"]
+        return found, whole
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close(0)
+
+    def _ask(self, what: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        """One answer; a daemon that recovers may lose a question, so it is asked again."""
+        deadline = time.monotonic() + self.timeout
+        while time.monotonic() < deadline:
+            self._socket.send(msgspec.json.encode(what))
+            while self._socket.poll(int(RETRY * 1000)):
+                answer, *data = self._socket.recv_multipart()
+                facts = msgspec.json.decode(answer)
+                if facts.get("after") == what["after"]:
+                    return facts, data
+        raise DaemonGone(f"no outputs of before within {self.timeout} s")
+
+
+def outputs_of(name: str, message: Message, after: int, scored: dict[int, float]) -> Iterator[Output]:
+    """The outputs in a message of rows behind that place; `scored`: losses whose frame's output has not come."""
+    vectors = iter(message.vectors)
+    for frame, place, loss in zip(message.frames, places(message.frames), message.extra, strict=True):
+        number, flags = int(frame[STREAM]), int(frame[FLAGS])
+        emitted = flags & INPUT and flags & EMIT
+        y = next(vectors) if emitted else NOTHING
+        if place <= after:
+            continue
+        if emitted:
+            earlier = scored.pop(number, nan)
+            yield Output(name, int(frame[SEQ]), y.copy(), earlier if isnan(loss) else float(loss))
+        elif not isnan(loss):
+            scored[number] = float(loss)
 
 
 class Client(Verbs):
@@ -279,9 +354,24 @@ class Client(Verbs):
                 if output.seq == seq:
                     return output
         except DaemonGone:  # it was published while the publisher's failure kept this client from hearing it
+            for output in self.outputs(stream, seq - 1, seq + 1):
+                return output
             if not heard:
                 raise
         return Output(stream, seq, heard[0].vectors[0].copy(), nan)
+
+    def outputs(self, stream: str, after: int, before: int) -> list[Output]:
+        """What the daemon's history still holds of a stream, of frames between those SEQs. Raises DaemonGone."""
+        scored: dict[int, float] = {}
+        past = self._history()
+        try:
+            messages, _ = past.messages(stream, 2 * after + 1, 2 * before)
+        finally:
+            past.close()
+        return [output for message in messages for output in outputs_of(stream, message, NONE, scored)]
+
+    def _history(self) -> Past:
+        return Past(self._dealer(self._control_endpoint), self.timeout)
 
     def reset(self, stream: str = "main") -> None:
         """The next frame of that stream begins a new sequence."""
@@ -299,7 +389,7 @@ class Client(Verbs):
         Each stream's outputs come in their order; those of different streams may overtake one another.
         The timeout, in seconds, is of the iteration: without one it waits for ever. Raises DaemonGone.
         """
-        subscription = Subscription(self._context, self._outputs, stream, timeout)
+        subscription = Subscription(self._context, self._outputs, self._history(), stream, timeout)
         subscription.wait(self.timeout)
         return subscription
 

@@ -144,6 +144,10 @@ class Journal(Section, frozen=True):
     largest: Annotated[int, Meta(ge=2**20)] = 2**32  # bytes of frames behind the last checkpoints
 
 
+class Outputs(Section, frozen=True):
+    history: Annotated[int, Meta(ge=0, le=2**40)] = 2**24  # bytes of the newest outputs that can be asked for again
+
+
 class Supervision(Section, frozen=True):
     heartbeat: Annotated[float, Meta(ge=0.5)] = 5.0  # seconds of silence after which a worker counts as stuck
     restarts: Count = 5  # in 60 seconds; then the daemon gives up
@@ -162,6 +166,7 @@ class Config(Section, frozen=True):
     sockets: Sockets = Sockets()
     state: State = State()
     journal: Journal = Journal()
+    outputs: Outputs = Outputs()
     supervision: Supervision = Supervision()
 
     @property

@@ -13,6 +13,8 @@ what the step before should have said), then an INPUT.
 The five ways of processing a sequence are five patterns of these flags, see `streamrnn.verbs`.
 """
 
+import numpy as np
+
 SEQ, STREAM, FLAGS, TOKEN, TARGET = range(5)
 COLUMNS = 5
 
@@ -25,3 +27,9 @@ NEW = 32  # the number was another stream's before: its statistics are forgotten
 FEEDBACK = 128  # the input is the target of the frame before if it had one, else what the network said of it
 ECHO = 256  # send the output of this frame back to where it came from
 LEARN = 64  # from a client of a self-supervised network: this input is also the target of the frame before
+
+
+def places(frames: np.ndarray) -> np.ndarray:
+    """Where rows stand in the order of all: a frame's target, where it has a row of its own, before its input."""
+    found: np.ndarray = 2 * frames[:, SEQ] + (frames[:, FLAGS] & INPUT > 0)
+    return found

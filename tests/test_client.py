@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -235,6 +236,55 @@ def test_a_subscriber_hears_every_frame_of_its_stream_and_only_those(text):
         both = [next(every) for _ in range(2 * len(data))]
         assert [out.stream for out in sorted(both, key=lambda out: out.seq)] == ["j", "k"] * len(data)
         assert heard[-1].loss < heard[10].loss
+
+
+def lose(outputs):
+    """The next message of a subscription never arrives."""
+    assert outputs._socket.poll(20_000)
+    outputs._socket.recv_multipart()
+
+
+def test_what_a_subscriber_misses_comes_in_its_place(text):
+    with (
+        text.client() as client,
+        client.subscribe("m", timeout=20) as broken,
+        client.subscribe("m", timeout=20) as whole,
+    ):
+        heard = []
+        for k, token in enumerate(b"abcdefgh" * 5):
+            client.step(token, stream="m")
+            if k % 7 in (2, 3):
+                lose(broken)
+            else:
+                heard.append(same(next(broken)))
+        heard += [same(out) for out in islice(broken, 40 - len(heard))]
+        told = [same(out) for out in islice(whole, 40)]
+        assert heard == told
+        assert broken.missed == []
+        assert [same(out) for out in client.outputs("m", told[10][1], told[20][1])] == told[11:20]
+        assert client.outputs("never", -1, 10**9) == []
+
+
+def same(out):
+    """Of an output, its bits."""
+    return out.stream, out.seq, out.y.tobytes(), np.float32(out.loss).tobytes()
+
+
+def test_what_the_history_no_longer_holds_is_said_to_be_missed():
+    with Daemon(pipeline="[outputs]\nhistory = 4000") as daemon:
+        daemon.start()
+        with daemon.client() as client, client.subscribe("l", timeout=20) as broken:
+            seqs, heard = [], []
+            for k in range(20):
+                seqs.append(client.step(65, stream="l").seq)
+                if 2 < k < 15:
+                    lose(broken)
+                else:
+                    heard.append(next(broken).seq)
+        daemon.stop()
+    assert heard[:3] == seqs[:3]
+    assert heard[3] > seqs[3]
+    assert broken.missed == [("l", seqs[2], heard[3])]
 
 
 def test_generate_is_reproducible_and_learns_nothing(text):

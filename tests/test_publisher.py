@@ -13,7 +13,7 @@ from streamrnn import checkpoint
 from streamrnn.frames import BEGIN, COLUMNS, EMIT, END, FLAGS, INPUT, SCORED, SEQ, STREAM
 from streamrnn.wire import BARRIER, NAME, OUTPUT, PREVIEW, Message, as_text, pack, unpack
 from streamrnn.workers import publisher
-from streamrnn.workers.publisher import SCORE_FILE, Publisher, Score, answer_subscription, publish, topic
+from streamrnn.workers.publisher import SCORE_FILE, History, Publisher, Score, answer_subscription, publish, topic
 
 
 @pytest.fixture
@@ -106,13 +106,12 @@ def outputs(listed, width=3):
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(FLAG_SETS)), max_size=20))
 def test_each_stream_gets_its_own_outputs_in_order(listed):
     socket, message = Socket(), outputs(listed)
-    data = pack(message)
-    publish(socket, message, data, {k: topic(f"stream {k}") for k in range(4)})
+    publish(socket, message, {k: topic(f"stream {k}") for k in range(4)}, np.array([7, 8, 9, -1]))
     streams = sorted({stream for stream, _ in listed})
     assert sorted(name for name, _ in socket.sent) == [b"stream %d\0" % stream for stream in streams]
     for name, part in socket.sent:
         came, number = unpack(part), int(name[-2:-1])
-        assert came[:3] == (OUTPUT, 4, 0)
+        assert came[:3] == (OUTPUT, 4, [7, 8, 9, -1][number])
         own = [k for k, (stream, _) in enumerate(listed) if stream == number]
         assert np.array_equal(came.frames, message.frames[own])
         assert np.array_equal(came.extra, message.extra[own], equal_nan=True)
@@ -132,6 +131,33 @@ def test_subscriptions_are_counted_and_answered():
     assert len(socket.sent) == 3
 
 
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(FLAG_SETS)), min_size=1, max_size=5), max_size=12),
+    st.integers(500, 3000),
+    st.tuples(st.integers(-1, 130), st.integers(0, 130)),
+    st.integers(100, 10_000),
+)
+def test_the_history_gives_what_it_holds_of_a_stream(sent, most, between, answer):
+    history, rows, (after, before) = History(most), [], between
+    for listed in sent:
+        message = outputs(listed)
+        message.frames[:, SEQ] = np.arange(len(rows), len(rows) + len(listed))
+        rows += message.frames.tolist()
+        history.add(message, pack(message))
+    assert history.nbytes <= most
+    found, until = [], after
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publisher, "ANSWER", answer)
+        while until < before - 1:
+            data, until = history.part(1, until, before)
+            found += [row for part in data for row in unpack(part).frames.tolist()]
+    place = [2 * row[SEQ] + bool(row[FLAGS] & INPUT) for row in rows]
+    assert found == [
+        row for row, at in zip(rows, place, strict=True) if row[STREAM] == 1 and max(history.gone, after) < at < before
+    ]
+
+
 # --- the worker ------------------------------------------------------------------------------------------------------
 
 
@@ -139,7 +165,8 @@ class Supervision:
     """What a publisher's process gets from its `Member`."""
 
     def __init__(self, streams):
-        self.order = {"epoch": 4, "streams": streams, "outputs": "", "frames_in": "", "to_gate": "", "score": None}
+        self.order = {"epoch": 4, "streams": streams, "max_streams": 8, "history": 2000, "resume": None, "score": False}
+        self.order |= dict.fromkeys(("outputs", "frames_in", "to_gate"), "")
         self.reports = []
 
     def first_order(self):
@@ -150,8 +177,9 @@ class Supervision:
 
     public_socket = socket
 
-    def report(self, kind, **facts):
+    def report(self, kind, data=(), **facts):
         self.reports.append((kind, facts))
+        self.data = data
 
 
 def name(number, text, epoch=4):
@@ -178,6 +206,7 @@ def test_a_publisher_counts_scores_and_publishes(tmp_path):
     again = Score()
     again.restore(load_file(folder / SCORE_FILE))
     assert again.facts() == worker.score.facts()
+    assert load_file(folder / SCORE_FILE)["newest"].tolist() == [203, 205, *[-1] * 6]
 
 
 def test_what_is_no_message_or_of_another_epoch_is_counted_and_passed_over():
@@ -190,7 +219,7 @@ def test_what_is_no_message_or_of_another_epoch_is_counted_and_passed_over():
     assert (worker.rows, worker.inputs, worker.score.scored) == (0, 0, 0)
     assert worker.outputs.sent == []
     worker.take(pack(frame))
-    assert worker.outputs.sent == [[b"a\0", pack(frame)]]
+    assert worker.outputs.sent == [[b"a\0", pack(frame._replace(number=-1))]]
 
 
 @pytest.mark.parametrize("streams", [["a"], ["a", PREVIEW]])
@@ -205,3 +234,28 @@ def test_samples_of_the_live_view_are_published_and_not_counted(streams):
     worker.take(pack(outputs([(1, INPUT | EMIT)])))
     assert worker.inputs == 2
     assert worker.outputs.sent[-1][0] == b"b\0"
+
+
+def past(worker, stream, after, before):
+    """What is answered to a question for the history."""
+    worker.tell({"asker": "me", "stream": stream, "after": after, "before": before})
+    kind, facts = worker.member.reports[-1]
+    assert kind == "history"
+    return [seq for part in worker.member.data for seq in unpack(part).frames[:, SEQ].tolist()], facts["whole"]
+
+
+def test_who_missed_something_can_ask_for_it():
+    worker = Publisher(Supervision(["a", "b"]))
+    first = outputs([(0, INPUT | EMIT), (1, INPUT | EMIT), (0, INPUT | EMIT)])
+    first.frames[:, SEQ] -= 100
+    worker.take(pack(first))
+    worker.take(pack(outputs([(0, INPUT | EMIT)])))
+    assert past(worker, "a", -1, 1000) == ([0, 2, 100], True)
+    assert past(worker, "a", 1, 201) == ([2], True)
+    assert past(worker, "b", -1, 1000) == ([1], True)
+    assert past(worker, "c", -1, 1000) == ([], False)
+    worker.take(name(1, "c"))  # the number serves again
+    assert past(worker, "c", -1, 1000) == ([], True)
+    while worker.history.gone < 5:
+        worker.take(pack(outputs([(0, INPUT | EMIT)])))
+    assert past(worker, "a", 3, 1000)[1] is False

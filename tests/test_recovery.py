@@ -4,7 +4,9 @@ import json
 import os
 import signal
 import time
+from itertools import islice
 
+import numpy as np
 import pytest
 from daemon import TIMEOUT, Daemon, layers
 
@@ -74,10 +76,30 @@ def test_a_step_under_way_when_a_worker_dies_gets_its_output(name):
             for k, token in enumerate(TEXT[:60]):
                 if k == 37:
                     kill(daemon, name)
-                assert client.step(token).y.tobytes() == net.step(token, "main").tobytes()
+                out = client.step(token)
+                assert out.y.tobytes() == net.step(token, "main").tobytes()
+                assert k == 0 or not np.isnan(out.loss)
             assert client.status()["recoveries"] == 1
         daemon.stop()
         assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
+
+
+def test_a_subscriber_hears_everything_once_although_the_publisher_dies():
+    net = network()
+    with Daemon(**PARTS) as daemon:
+        daemon.start()
+        with daemon.client(60.0) as client, client.subscribe("main", timeout=60.0) as outputs:
+            publisher = daemon.workers()["publisher"]
+            for k, token in enumerate(TEXT[:300]):
+                if k == 150:
+                    publisher.kill()
+                client.send(token)
+            client.flush()
+            heard = list(islice(outputs, 300))
+            assert outputs.missed == []
+        daemon.stop()
+    assert [out.y.tobytes() for out in heard] == [net.step(token, "main").tobytes() for token in TEXT[:300]]
+    assert not np.isnan([out.loss for out in heard[1:]]).any()
 
 
 @pytest.mark.parametrize("name", ["gate", "stages-1"])

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -95,9 +95,9 @@ class Member:
         bind(socket, endpoint)
         return socket
 
-    def report(self, kind: str, **facts: Any) -> None:
+    def report(self, kind: str, data: Sequence[bytes] = (), **facts: Any) -> None:
         """Tell the supervisor."""
-        self.control.send(msgspec.json.encode({"kind": kind, **facts}))
+        self.control.send_multipart([msgspec.json.encode({"kind": kind, **facts}), *data])
 
     def beat(self, facts: Callable[[], dict[str, Any]]) -> None:
         """Report how things are, if that is due."""

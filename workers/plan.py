@@ -91,7 +91,9 @@ def plan(
         "frames_in": frames[-1],
         "outputs": config.sockets.outputs,
         "checkpoints": str(config.checkpoints),
-        "score": str(resumed) if score else None,
+        "resume": str(resumed) if resumed else None,
+        "score": score,
+        "history": config.outputs.history,
     }
     workers.append(Worker(PUBLISHER, publisher, "publisher", common | order))
     return workers

@@ -1,9 +1,12 @@
 """The publisher: sends every output to whoever has subscribed to its stream, and keeps the score.
 
 A subscription is a stream's name and a zero byte, or nothing for all streams. Each one is answered with an empty
-message on its own topic, so that a client knows from when on it misses nothing.
+message on its own topic, so that a client knows from when on it misses nothing. The number in each message's header is
+the place (`streamrnn.frames.places`) of the last row in its stream's message before, -1 if there was none: who hears
+another one has missed something, and can ask for it while it is in the history.
 """
 
+from collections import deque
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import numpy as np
 import zmq
 
 from streamrnn import checkpoint
-from streamrnn.frames import EMIT, FLAGS, INPUT, STREAM
+from streamrnn.frames import EMIT, FLAGS, INPUT, STREAM, places
 from streamrnn.wire import BARRIER, CREDIT, NAME, OUTPUT, PREVIEW, Message, WireError, pack, text_of, unpack
 from streamrnn.workers.member import Member
 
@@ -21,6 +24,8 @@ MESSAGES = 64  # taken before subscriptions and orders are looked at
 CURVE = 512  # points at most
 CURVE_STEP = 1000  # frames scored in the first points of the curve
 SCORE_FILE = "score.safetensors"
+ANSWER = 1 << 20  # bytes of the history in one answer, about
+NONE = -1  # instead of a place or a number
 
 
 class Score:
@@ -91,6 +96,40 @@ class Score:
         }
 
 
+class History:
+    """The newest outputs, as the readout sent them, at most so many bytes."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.nbytes = most, 0
+        self.gone = NONE  # the place of the last row before those that it holds
+        self._messages: deque[tuple[int, int, bytes]] = deque()  # first and last place, and the message
+
+    def add(self, message: Message, data: bytes) -> None:
+        """Keep a message, and let the oldest go."""
+        first, last = places(message.frames[[0, -1]]).tolist()
+        self._messages.append((first, last, data))
+        self.nbytes += len(data)
+        while self.nbytes > self.most:
+            _, self.gone, data = self._messages.popleft()
+            self.nbytes -= len(data)
+
+    def part(self, stream: int, after: int, before: int) -> tuple[list[bytes], int]:
+        """Messages of a stream's rows between those places, ANSWER bytes or a few more, and up to where they go."""
+        found: list[bytes] = []
+        size = 0
+        for first, last, data in self._messages:
+            if first >= before or size > ANSWER:
+                return found, min(first, before) - 1
+            if last > after:
+                message = unpack(data)
+                place = places(message.frames)
+                own = (message.frames[:, STREAM] == stream) & (place > after) & (place < before)
+                if own.any():
+                    found.append(pack(rows_of(message, own)))
+                    size += len(found[-1])
+        return found, before - 1
+
+
 class Publisher:
     """The publisher's process."""
 
@@ -99,11 +138,14 @@ class Publisher:
         self.order = member.first_order()
         self.score = Score()
         self.rows = self.credited = self.inputs = self.bad = 0
-        if self.order["score"]:
-            folder = Path(self.order["score"])
-            manifest = checkpoint.read_manifest(folder)
-            self.score.restore(checkpoint.read_tensors(folder / SCORE_FILE, manifest))
-            self.inputs = manifest.score["inputs"]
+        self.history = History(self.order["history"])
+        self.newest = np.full(self.order["max_streams"], NONE)  # the place of each stream's last row
+        self.since = np.zeros(
+            self.order["max_streams"], np.int64
+        )  # the SEQ from which on a number has meant its stream
+        self.place = NONE  # of the last row
+        if self.order["resume"]:
+            self.restore(Path(self.order["resume"]))
         self.topics = {number: topic(text) for number, text in enumerate(self.order["streams"]) if text}
         self.preview = self.order["streams"].index(PREVIEW) if PREVIEW in self.order["streams"] else -1
         self.subscribed: dict[bytes, int] = {}
@@ -129,8 +171,12 @@ class Publisher:
                     self.take(data)
                 self.give_credit()
             self.member.beat(self.facts)
-            if self.member.control in ready and self.member.order()["kind"] == "stop":
-                return
+            if self.member.control in ready:
+                order = self.member.order()
+                if order["kind"] == "stop":
+                    return
+                if order["kind"] == "history":
+                    self.tell(order)
 
     def give_credit(self) -> None:
         """Tell the gate what has gone through: seldom, and often enough that it never waits for nothing."""
@@ -157,16 +203,20 @@ class Publisher:
             return
         if message.epoch != self.order["epoch"]:
             self.bad += 1
-        elif message.kind == OUTPUT:
+        elif message.kind == OUTPUT and len(message.frames):
             self.rows += len(message.frames)
             counted = message.frames[:, STREAM] != self.preview
             self.inputs += int(np.count_nonzero(message.frames[counted, FLAGS] & INPUT))
             self.score.add(message.extra)
             if self.subscribed:
-                publish(self.outputs, message, data, self.topics)
+                publish(self.outputs, message, self.topics, self.newest)
+            self.newest[message.frames[:, STREAM]] = places(message.frames)
+            self.place = int(places(message.frames[-1:])[0])
+            self.history.add(message, data)
         elif message.kind == NAME:
             name = text_of(message)
             self.topics[message.number] = topic(name)
+            self.newest[message.number], self.since[message.number] = NONE, self.place + 1
             if name == PREVIEW or message.number == self.preview:
                 self.preview = message.number if name == PREVIEW else -1
         elif message.kind == BARRIER:
@@ -175,8 +225,31 @@ class Publisher:
     def save(self, number: int) -> None:
         """Write what has been counted into the checkpoint that a barrier names."""
         folder = checkpoint.temporary_name(Path(self.order["checkpoints"]) / checkpoint.number_name(number))
-        digest = checkpoint.write_tensors(folder / SCORE_FILE, self.score.tensors())
+        tensors = {"newest": self.newest, "since": self.since, "place": np.array([self.place]), **self.score.tensors()}
+        digest = checkpoint.write_tensors(folder / SCORE_FILE, tensors)
         self.member.report("saved", number=number, sha256={SCORE_FILE: digest}, **self.facts())
+
+    def restore(self, folder: Path) -> None:
+        """Go on from a checkpoint."""
+        manifest = checkpoint.read_manifest(folder)
+        if SCORE_FILE not in manifest.sha256:
+            return
+        tensors = checkpoint.read_tensors(folder / SCORE_FILE, manifest)
+        streams = min(len(self.newest), len(tensors["newest"]))
+        self.newest[:streams], self.since[:streams] = tensors["newest"][:streams], tensors["since"][:streams]
+        self.place = self.history.gone = int(tensors["place"][0])
+        if self.order["score"]:
+            self.score.restore(tensors)
+            self.inputs = manifest.score["inputs"]
+
+    def tell(self, order: dict[str, Any]) -> None:
+        """Answer who asks for outputs of before: those of a stream between two places, as far as they are here."""
+        name, after, before = order["stream"], order["after"], order["before"]
+        number = next((number for number, text in self.topics.items() if text == topic(name)), NONE)
+        after = max(after, int(self.since[number]) - 1)
+        found, until = self.history.part(number, after, before)
+        whole = number != NONE and self.history.gone <= after
+        self.member.report("history", found, asker=order["asker"], after=order["after"], whole=whole, until=until)
 
 
 def topic(name: str) -> bytes:
@@ -204,21 +277,18 @@ def answer_subscription(outputs: zmq.Socket, subscribed: dict[bytes, int], data:
             del subscribed[name]
 
 
-def publish(outputs: zmq.Socket, message: Message, data: bytes, topics: dict[int, bytes]) -> None:
-    """Send the outputs of each stream under its topic."""
-    streams = np.unique(message.frames[:, STREAM])
-    if len(streams) == 1:
-        outputs.send_multipart([topics[int(streams[0])], data])
-        return
+def rows_of(message: Message, own: np.ndarray) -> Message:
+    """The message of those rows alone."""
     emitted = (message.frames[:, FLAGS] & (INPUT | EMIT)) == INPUT | EMIT
+    return message._replace(frames=message.frames[own], vectors=message.vectors[own[emitted]], extra=message.extra[own])
+
+
+def publish(outputs: zmq.Socket, message: Message, topics: dict[int, bytes], newest: np.ndarray) -> None:
+    """Send the outputs of each stream under its topic; newest: the place of each stream's last row before."""
+    streams = np.unique(message.frames[:, STREAM]).tolist()
     for stream in streams:
-        own = message.frames[:, STREAM] == stream
-        part = message._replace(
-            frames=message.frames[own],
-            vectors=message.vectors[own[emitted]],
-            extra=message.extra[own],
-        )
-        outputs.send_multipart([topics[int(stream)], pack(part)])
+        part = message if len(streams) == 1 else rows_of(message, message.frames[:, STREAM] == stream)
+        outputs.send_multipart([topics[stream], pack(part._replace(number=int(newest[stream])))])
 
 
 def main(member: Member) -> None:

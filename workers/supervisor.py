@@ -8,11 +8,12 @@ import signal
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from math import log
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import zmq
@@ -55,6 +56,22 @@ def compile_kernels(tell: Callable[[str], Any]) -> None:
     loop.serve.compile((typeof(net._stages), typeof(net._schedule), typeof(links)))
     CACHE_FOLDER.mkdir(parents=True, exist_ok=True)
     COMPILED.touch()
+
+
+class Hello(msgspec.Struct, tag_field="ask", tag="hello"):
+    """A client asks what it must know to speak to the daemon."""
+
+
+class Status(msgspec.Struct, tag_field="ask", tag="status"):
+    """A client asks how things are."""
+
+
+class Past(msgspec.Struct, tag_field="ask", tag="history"):
+    """A client asks for outputs of a stream, of rows between two places (`streamrnn.frames.places`)."""
+
+    stream: str
+    after: Annotated[int, msgspec.Meta(ge=-1, lt=2**62)] = -1
+    before: Annotated[int, msgspec.Meta(ge=0, lt=2**62)] = 2**62 - 1
 
 
 class Died(Exception):
@@ -220,11 +237,12 @@ class Supervisor:
         poller.register(self.outer, zmq.POLLIN)
         if poller.poll(int(timeout * 1000)):
             while self.inner.poll(0):
-                identity, data = self.inner.recv_multipart()
-                self.hear(self.workers[identity.decode()], msgspec.json.decode(data))
+                identity, facts, *data = self.inner.recv_multipart()
+                self.hear(self.workers[identity.decode()], msgspec.json.decode(facts), data)
             while self.outer.poll(0):
                 identity, *parts = self.outer.recv_multipart()
-                self.outer.send_multipart([identity, msgspec.json.encode(self.answer(parts))])
+                if answer := self.answer(identity, parts):
+                    self.reply(identity, answer)
         now, silence = time.monotonic(), self.config.supervision.heartbeat
         for worker in self.workers.values():
             if worker.process and worker.process.exitcode is not None:
@@ -232,7 +250,12 @@ class Supervisor:
             if worker.process and now - worker.heard > silence * (1 if worker.state else START_PATIENCE):
                 raise Died(f"worker {worker.name} has been silent for {now - worker.heard:.1f} s")
 
-    def hear(self, worker: Worker, message: dict[str, Any]) -> None:
+    def reply(self, identity: bytes, answer: dict[str, Any], data: Sequence[bytes] = ()) -> None:
+        """Answer a client, if it reads its answers."""
+        with suppress(zmq.Again):
+            self.outer.send_multipart([identity, msgspec.json.encode(answer), *data], zmq.DONTWAIT)
+
+    def hear(self, worker: Worker, message: dict[str, Any], data: list[bytes]) -> None:
         """Take one report."""
         kind = message.pop("kind")
         worker.heard = time.monotonic()
@@ -244,6 +267,8 @@ class Supervisor:
             raise Failure(message["reason"]) if self.state == "starting" else Died(message["reason"])
         elif kind == "status":
             worker.facts = message
+        elif kind == "history":
+            self.reply(bytes.fromhex(message.pop("asker")), message, data)
         elif kind == "ended":
             self.drain()
         elif kind == "saved":
@@ -251,27 +276,28 @@ class Supervisor:
             if self.saving is not None:
                 self.saving[worker.name] = message
 
-    def answer(self, parts: list[bytes]) -> dict[str, Any]:
-        """What a client asked for: "hello" or "status"."""
+    def answer(self, identity: bytes, parts: list[bytes]) -> dict[str, Any] | None:
+        """What a client asked for: "hello", "status", or "history", which the publisher answers."""
         try:
-            ask = msgspec.json.decode(parts[0] if len(parts) == 1 else b"")["ask"]
-        except (msgspec.DecodeError, KeyError, TypeError):
-            ask = None
-        if ask == "hello":
-            return {
-                "name": self.config.name,
-                "gate": self.config.sockets.gate,
-                "outputs": self.config.sockets.outputs,
-                "input": msgspec.to_builtins(self.config.input),
-                "readout": msgspec.to_builtins(self.config.readout),
-                "predict": self.config.predict,
-                "largest_message": LARGEST_MESSAGE,
-                "epoch": self.epoch,
-            }
-        if ask == "status":
+            asked = msgspec.json.decode(parts[0] if len(parts) == 1 else b"", type=Hello | Status | Past)
+        except msgspec.MsgspecError:
+            self.refused += 1
+            return {"error": 'ask for "hello" or "status" with a JSON object such as {"ask": "status"}'}
+        if isinstance(asked, Status):
             return self.status()
-        self.refused += 1
-        return {"error": 'ask for "hello" or "status" with a JSON object such as {"ask": "status"}'}
+        if isinstance(asked, Past):
+            self.order(PUBLISHER, "history", asker=identity.hex(), **msgspec.structs.asdict(asked))
+            return None
+        return {
+            "name": self.config.name,
+            "gate": self.config.sockets.gate,
+            "outputs": self.config.sockets.outputs,
+            "input": msgspec.to_builtins(self.config.input),
+            "readout": msgspec.to_builtins(self.config.readout),
+            "predict": self.config.predict,
+            "largest_message": LARGEST_MESSAGE,
+            "epoch": self.epoch,
+        }
 
     def status(self) -> dict[str, Any]:
         """How things are, in plain values."""
