@@ -107,6 +107,7 @@ class Pipeline(Section, frozen=True):
     max_streams: Frames = 64
     block: Annotated[int, Meta(ge=2, le=2**20)] = 256  # most rows in one message; a self-supervised frame takes two
     in_flight: Frames = 1024  # most frames between gate and publisher; a client's frame waits behind them
+    overload: Literal["block", "reject", "drop-oldest"] = "block"  # what becomes of frames that there is no room for
 
 
 class TextConfig(Tagged, frozen=True, tag="text"):

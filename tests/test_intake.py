@@ -760,6 +760,7 @@ class Supervision:
             "journal_start": 0,
             "journal_bytes": 2**30,
             "acknowledge": "written",
+            "overload": "block",
             "in_flight": 64,
             "gate": "",
             "to_gate": "",
@@ -887,6 +888,38 @@ def test_a_message_over_several_blocks_is_let_in_as_there_is_room():
     blocks = [unpack(data).frames for data in worker.down.sent[1:]]
     assert max(map(len, blocks)) <= BLOCK
     assert np.concatenate(blocks)[:, SEQ].tolist() == list(range(FIRST, FIRST + 40))
+
+
+def test_what_there_is_no_room_for_is_rejected():
+    worker = gate_for(TOKENS_TO_VECTORS)
+    worker.order["overload"] = "reject"
+    step = pack(fitting(TOKENS_TO_VECTORS, STEP))
+    assert answer(worker, [b"a", step]).kind == ACCEPTED
+    worker.sent = worker.credited + worker.order["in_flight"]
+    refusal = answer(worker, [b"a", step])
+    assert (refusal.kind, "no room" in text_of(refusal)) == (REFUSED, True)
+    worker.credited = worker.sent
+    assert answer(worker, [b"a", step]).kind == ACCEPTED
+
+
+def test_the_oldest_are_dropped_for_newer_ones():
+    worker = gate_for(TOKENS_TO_VECTORS)
+    worker.order["overload"], worker.left = "drop-oldest", 1000
+    worker.sent = worker.order["in_flight"]
+    for number in range(1, 101):
+        name, frames = (b"a", b"b", b"c")[number % 3], fitting(TOKENS_TO_VECTORS, STEP)
+        worker.take(b"me", [name, pack(frames._replace(number=number))])
+    worker.lines.drop_oldest(worker.order["in_flight"])
+    answers = [unpack(data) for _, data in worker.clients.sent]
+    assert [(a.kind, a.number) for a in answers] == [(REFUSED, number) for number in range(1, 37)]
+    assert "newer frames" in text_of(answers[0])
+    for _ in range(10):
+        worker.credited = worker.sent
+        worker.lines.advance()
+        worker.flush()
+    worker.answer()
+    answers = [unpack(data) for _, data in worker.clients.sent[36:]]
+    assert sorted((a.kind, a.number) for a in answers) == [(ACCEPTED, number) for number in range(37, 101)]
 
 
 @st.composite

@@ -5,6 +5,10 @@ Its sender is told when it is on the disk. After a failure what was written down
 What a client sends is one message of frames of one stream, the stream's name before it, and behind it, in JSON, how
 outputs are fed back, if they are (`streamrnn.feedback.Drawing`). The answers are RESULT with outputs that were asked
 for, and in the end ACCEPTED with the first frame's number, or REFUSED with the reason.
+
+What comes while there is no room is left in the socket, whose sender must wait once that is full ("block"); or it is
+refused ("reject"); or it waits here, as many frames as may be in flight, and the oldest are refused for the newer ones
+("drop-oldest").
 """
 
 import math
@@ -34,7 +38,9 @@ OWN_STREAM = "source"  # the name of the daemon's own stream
 LARGEST_MESSAGE = 1 << 20  # bytes of a client's message; a larger one is refused
 MOST_ANSWERS = 10_000  # that a client has not read; it loses those beyond
 LOOK_INTERVAL = 1.0  # seconds between looks at the clients that have a stream of their own
-LARGEST_READ = 1 << 26  # bytes; whoever sends more is cut off by the socket
+LARGEST_READ = 1 << 22  # bytes; whoever sends more is cut off by the socket
+MOST_UNREAD = 100  # messages of a client that wait in the socket; it must wait with those beyond
+MESSAGES = 256  # of clients at most, before the rest of the work goes on
 FULL_INTERVAL = 0.5  # seconds between looks at the room for the journal
 ASK_INTERVAL = 0.2  # seconds until a client is asked once more to send again
 
@@ -66,6 +72,7 @@ class Gate:
         limits = {
             zmq.MAXMSGSIZE: LARGEST_READ,
             zmq.SNDHWM: MOST_ANSWERS,
+            zmq.RCVHWM: MOST_UNREAD,
             zmq.ROUTER_MANDATORY: 1,
             zmq.ROUTER_HANDOVER: 1,  # a client that comes back keeps its name
             zmq.HEARTBEAT_IVL: 5000,
@@ -164,6 +171,11 @@ class Gate:
         """Whether a whole block may be let in."""
         return self.open and not self.full and self.has_room()
 
+    def listens(self) -> bool:
+        """Whether clients are heard: to let their frames in, or to say at once why not."""
+        answers = self.full or self.order["overload"] != "block"
+        return bool(self.open and (answers or (self.may_take() and self.left > 0)))
+
     def space(self, counted: bool = True) -> int:
         """Frames that may be let in now, those that --max-frames counts or not; each may become two rows."""
         if self.order["block"] - self.intake.count < 2:
@@ -183,16 +195,14 @@ class Gate:
         poller.register(self.member.control, zmq.POLLIN)
         poller.register(self.journal.woken, zmq.POLLIN)
         patience = 0.0 if self.replaying and self.has_room() else 0.2
-        if self.full:
+        if self.listens():
             poller.register(self.clients, zmq.POLLIN)
-        if self.may_take() and self.left > 0:
-            poller.register(self.clients, zmq.POLLIN)
-            if self.source and not self.source.ended:
-                delay = self.source.delay()
-                patience = min(patience, delay)
-                descriptor = self.source.fileno()
-                if delay == math.inf and descriptor is not None:
-                    poller.register(descriptor, zmq.POLLIN)
+        if self.source and not self.source.ended and self.may_take() and self.left > 0:
+            delay = self.source.delay()
+            patience = min(patience, delay)
+            descriptor = self.source.fileno()
+            if delay == math.inf and descriptor is not None:
+                poller.register(descriptor, zmq.POLLIN)
         if dict(poller.poll(math.ceil(patience * 1000))).get(self.journal.woken):
             self.journal.heard()
 
@@ -211,12 +221,16 @@ class Gate:
 
     def take_clients(self) -> None:
         """Let in what clients have sent, as far as there is room, and answer them."""
-        while (self.may_take() and self.left > 0) or self.full:
+        for _ in range(MESSAGES):
+            if not self.listens():
+                break
             try:
                 sender, *parts = self.clients.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
-                return
+                break
             self.take(sender, parts)
+        if self.order["overload"] == "drop-oldest":
+            self.lines.drop_oldest(self.order["in_flight"])
 
     def take(self, sender: bytes, parts: list[bytes]) -> None:
         """One message of a client: a stream's name, frames, and perhaps how their outputs are fed back."""
@@ -245,6 +259,8 @@ class Gate:
             drawing = drawing_of(parts[2]) if len(parts) == 3 else Drawing()
             if len(message.frames) > self.left and name != PREVIEW:
                 raise Refused("the daemon has taken all the frames that --max-frames allows")
+            if self.order["overload"] == "reject" and not self.may_take():
+                raise Refused("the daemon has no room for more frames now: send them later, or fewer")
             self.lines.add(sender, name, message, drawing, progress)
         except (Refused, WireError, UnicodeDecodeError) as error:
             self.lines.refuse(sender, number, str(error))

@@ -7,17 +7,19 @@ when the sender is. What a failure interrupted goes on from where it was when th
 
 from collections import deque
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import numpy as np
 
 from streamrnn.feedback import Drawing, Last, Unrolling
-from streamrnn.frames import COLUMNS, ECHO, FLAGS, SEQ, STREAM, TOKEN
-from streamrnn.wire import ACCEPTED, CLOSE, NOTHING, PREVIEW, REFUSED, RESULT, Message, as_text
+from streamrnn.frames import COLUMNS, ECHO, FEEDBACK, FLAGS, SEQ, STREAM, TOKEN
+from streamrnn.wire import ACCEPTED, CLOSE, FRAMES, NOTHING, PREVIEW, REFUSED, RESULT, Message, as_text
 from streamrnn.workers.intake import OWN, Intake, Refused, check_name
 from streamrnn.workers.requests import Progress, Requests
 
 NEW_REQUEST = Progress()
+AGES = count()  # of requests, in the order in which they came
 MOST_WAITING = 1 << 26  # bytes of messages that wait for their turn; more are refused
 
 
@@ -34,6 +36,13 @@ class Request:
         self.taken = before.taken  # frames
         self.again = before.taken  # of these, those that have not come by again
         self.echoes: deque[int] = deque()  # SEQs of the frames whose output comes back
+        self.age = next(AGES)
+
+    @property
+    def may_be_dropped(self) -> bool:
+        """Whether nothing has come of it yet."""
+        feeds_back = self.drawing.max_length or (self.message.frames[:, FLAGS] & FEEDBACK).any()
+        return self.message.kind == FRAMES and not self.taken and not feeds_back
 
     @property
     def nbytes(self) -> int:
@@ -85,6 +94,25 @@ class Lines:
         self.lines.setdefault(name, deque()).append(request)
         if len(self.lines[name]) == 1:
             self._advance(name)
+
+    def drop_oldest(self, most: int) -> None:
+        """Refuse the oldest requests that wait, until they have so many frames at most."""
+        waiting = [request for line in self.lines.values() for request in line if request.may_be_dropped]
+        waiting.sort(key=lambda request: request.age)
+        frames = sum(len(request.message.frames) for request in waiting)
+        for request in waiting:
+            if frames <= most:
+                return
+            frames -= len(request.message.frames)
+            self.refuse(request.sender, request.message.number, "dropped: newer frames came, and there was no room")
+            self._remove(request)
+
+    def _remove(self, request: Request) -> None:
+        line = self.lines[request.name]
+        line.remove(request)
+        self.waiting -= request.nbytes
+        if not line:
+            del self.lines[request.name]
 
     def _own_stream(self, sender: bytes) -> str:
         return self.own.setdefault(sender, f"{OWN}{sender.hex()}")

@@ -103,6 +103,7 @@ def gate_order(config: Config, manifest: Manifest) -> dict[str, Any]:
     """What the gate must know of the network and of where its frames go on from."""
     tokens, token_targets = config.input.kind == "tokens", config.readout.kind == "softmax"
     return {
+        "overload": config.pipeline.overload,
         "source": msgspec.to_builtins(config.source),
         "stdin": getattr(config.source, "path", None) == "-",
         "gate": config.sockets.gate,
