@@ -58,6 +58,7 @@ class Manifest(msgspec.Struct):
     gate: dict[str, Any] = {}  # what else the gate keeps, see streamrnn.workers.intake
     left: int | None = None  # frames that may still be let in; None: any number
     score: dict[str, Any] = {}  # what the publisher counts
+    rate: float | None = None  # the learning rate in force; None: the one in the spec
 
 
 def number_name(number: int) -> str:
@@ -268,6 +269,7 @@ def save(net: "Network", folder: Path) -> None:
         tokens=net._tokens,
         sha256=hashes,
         parameters_sha256=net.parameters_sha256(),
+        rate=net.learning_rate,
     )
     complete(temporary, folder, manifest)
 
@@ -281,6 +283,8 @@ def load(folder: Path) -> "Network":
         net = Network.from_spec(manifest.spec)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / MANIFEST}: describes no network ({error})") from error
+    if manifest.rate is not None:
+        net._rate = manifest.rate
     net._allocate(max(1, len(manifest.streams)))
     restore(folder, manifest, net.stages, 0, net._schedule)
     net.names = {name: number for number, name in enumerate(manifest.streams) if name is not None}

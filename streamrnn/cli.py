@@ -56,7 +56,13 @@ def run(
         settings = configs.load(config, source=source)
         if json and not json.parent.is_dir():
             raise Failure(f"{json}: there is no folder {json.parent} to write it into")
-        supervisor = Supervisor(settings, max_frames=max_frames, fused=fused, resume=resume)
+        supervisor = Supervisor(
+            settings,
+            max_frames=max_frames,
+            fused=fused,
+            resume=resume,
+            reread=lambda: configs.load(config, source=source),
+        )
         try:
             result = watch(supervisor, settings, console)
         finally:
@@ -75,6 +81,8 @@ def watch(supervisor: Any, settings: configs.Config, console: Console) -> dict[s
     """Run a supervisor to its end under the eyes of whoever looks at the console; Ctrl-C and SIGTERM drain it."""
     for number in supervisor.signals:
         signal.signal(number, lambda *_: supervisor.interrupt())
+    if not console.is_terminal:  # where a terminal is closed, the daemon ends
+        signal.signal(supervisor.reload_signal, lambda *_: setattr(supervisor, "reloading", True))
     with console.status("starting") as spinner:
         supervisor.start(lambda text: tell(console, spinner, text))
     warn(supervisor.notices)

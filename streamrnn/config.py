@@ -100,6 +100,7 @@ class Learning(Section, frozen=True):
     gradient_delay: Annotated[int, Meta(ge=0, le=1024)] = 0  # groups by which an update is applied late
     clip_norm: Annotated[float, Meta(ge=0, le=1e9)] = 1.0  # largest norm of a layer's gradient; 0 = do not clip
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    enabled: bool = True  # false: predict and score, and leave the parameters as they are
 
 
 class Pipeline(Section, frozen=True):
@@ -197,10 +198,15 @@ class Config(Section, frozen=True):
             "layers": layers,
             "readout": {"kind": self.readout.kind.capitalize(), "size": self.readout.size},
             "optimizer": {"kind": type(self.optimizer).__name__, **msgspec.structs.asdict(self.optimizer)},
-            **msgspec.structs.asdict(self.learning),
+            **{key: value for key, value in msgspec.structs.asdict(self.learning).items() if key != "enabled"},
             "predict": self.predict,
             "standardize": self.input.standardize,
         }
+
+    @property
+    def rate(self) -> float:
+        """The learning rate that is wanted."""
+        return self.optimizer.learning_rate if self.learning.enabled else 0.0
 
     @property
     def checkpoints(self) -> Path:
@@ -243,6 +249,33 @@ def parse(text: str, origin: str = "config", *, source: str | None = None) -> Co
     for key, problem in _problems(config):
         raise ConfigError(f'{origin}: "{key}" {problem}')
     return config
+
+
+RELOADS = {  # what can change while a daemon runs; of tables named whole, every key
+    "learning.enabled",
+    "optimizer.learning_rate",
+    "state.keep",
+    "state.checkpoint_seconds",
+    "state.checkpoint_frames",
+    "supervision",
+}
+
+
+def taken_over(running: Config, wanted: Config) -> tuple[Config, list[str]]:
+    """A running daemon's config with what can change from another, and the keys that differ and cannot."""
+    kept = []
+    for name in Config.__struct_fields__:
+        old, new = getattr(running, name), getattr(wanted, name)
+        if isinstance(old, Section) and type(old) is type(new):
+            for key in old.__struct_fields__:
+                if {name, f"{name}.{key}"} & RELOADS:
+                    old = msgspec.structs.replace(old, **{key: getattr(new, key)})
+                elif getattr(old, key) != getattr(new, key):
+                    kept.append(f"{name}.{key}")
+            running = msgspec.structs.replace(running, **{name: old})
+        elif old != new:
+            kept.append(name)
+    return running, kept
 
 
 def reading(path: str, source: Source) -> TextConfig:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from streamrnn.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FLAGS, INPUT, SCOR
 from streamrnn.inputs import as_token, put_vector
 from streamrnn.jit import link
 from streamrnn.layers import GRU, LSTM, RNN, Layer
-from streamrnn.optimizers import SGD, Adagrad, Adam, Optimizer, RMSprop
+from streamrnn.optimizers import RATE, SGD, Adagrad, Adam, Optimizer, RMSprop
 from streamrnn.readouts import Gaussian, Linear, Readout, Softmax
 from streamrnn.schedule import Schedule, most_closed, new_schedule
 from streamrnn.verbs import Verbs
@@ -61,6 +61,7 @@ class Network(Verbs):
         self.layers, self.readout, self.optimizer = list(layers), readout, optimizer
         self.window, self.accumulate, self.gradient_delay = window, accumulate, gradient_delay
         self.clip_norm, self.seed, self.predict, self.standardize = clip_norm, seed, predict, standardize
+        self._rate = optimizer.learning_rate
         self._check()
         for number, layer in enumerate(self.layers):
             layer.initialize(np.random.default_rng([seed, number]))
@@ -101,6 +102,19 @@ class Network(Verbs):
             raise ValueError(f"{self.readout} cannot predict the next of {self.layers[0].input_size} inputs")
 
     @property
+    def learning_rate(self) -> float:
+        """Of every update from here on, before decay; 0 leaves the parameters as they are. Raises ValueError."""
+        return self._rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        if not (isfinite(rate) and rate >= 0):
+            raise ValueError(f"learning_rate must be a number of at least 0, not {rate!r}")
+        self._rate = float(rate)
+        for owner in self.stages:
+            owner.stage.hyper[RATE] = self._rate
+
+    @property
     def stages(self) -> list[Layer | Readout]:
         """The layers, then the readout."""
         return [*self.layers, self.readout]
@@ -113,6 +127,7 @@ class Network(Verbs):
             owner.allocate(sizes, self.optimizer.moments, self.standardize and ends, needs_dx=number > 0)
             owner.stage.config[OPTIMIZER] = self.optimizer.kind
             owner.stage.hyper[:] = self.optimizer.hyper(self.clip_norm)
+            owner.stage.hyper[RATE] = self._rate
         return tuple(owner.stage for owner in part)
 
     def _allocate(self, streams: int) -> None:

@@ -36,6 +36,7 @@ CLOSE = 9  # a client is done with a stream
 RESULT = 10  # outputs of frames with ECHO of a client's request `number`; TOKEN, extra: the class, the values drawn
 ALIVE = 11  # to a client that has a stream of its own: only to see whether it is still there
 RESEND = 12  # to a client: greet this gate, whose epoch it is, and send again what has not been answered
+RATE = 14  # the learning rate of every update from here on; `number`: the bits of a float64
 GREETING = 13  # of a client: frames[:, SEQ]: its requests that have not been answered, `number`: its next; 0: it goes
 
 if sys.byteorder != "little":

@@ -300,3 +300,16 @@ def test_random_damage_to_a_file_loads_or_is_explained(data):
     start = data.draw(st.integers(0, len(TEXT)))
     end = data.draw(st.integers(start, min(len(TEXT), start + 20)))
     loads_or_explains(TEXT[:start] + data.draw(st.text(max_size=5)) + TEXT[end:])
+
+
+def test_what_can_change_while_a_daemon_runs_is_taken_over_and_the_rest_is_named():
+    running = parse(TEXT)
+    wanted = parse(changed("window = 16", "window = 17", changed("learning_rate = 2e-3", "learning_rate = 1e-3")))
+    config, kept = cf.taken_over(running, wanted)
+    assert config == msgspec.structs.replace(running, optimizer=wanted.optimizer)
+    assert config.rate == 1e-3
+    assert kept == ["learning.window"]
+    other = msgspec.structs.replace(running, optimizer=cf.SGD(learning_rate=0.1), name="other")
+    assert cf.taken_over(running, other) == (running, ["name", "optimizer"])
+    off = cf.taken_over(running, parse(changed("window = 16", "window = 16\nenabled = false")))
+    assert (off[0].rate, off[1]) == (0.0, [])

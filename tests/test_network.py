@@ -647,3 +647,32 @@ def test_a_loaded_network_feeds_back_what_it_would_have(tmp_path):
     again = sr.load(tmp_path / "net")
     for stream in ("", "taught"):
         assert np.array_equal(again.step(None, stream=stream), net.step(None, stream=stream))
+
+
+def test_the_learning_rate_can_change_at_any_time(tmp_path):
+    net = sr.Network([sr.GRU(4, 6)], sr.Linear(4), sr.SGD(0.1), window=4, predict="next")
+    xs = np.random.default_rng(0).standard_normal((40, 4))
+    for x in xs[:20]:
+        net.step(x)
+    before = net.parameters_sha256()
+    net.learning_rate = 0.0
+    for x in xs[20:]:
+        net.step(x)
+    assert net.parameters_sha256() == before
+    net.learning_rate = 0.05
+    net.save(tmp_path / "net")
+    assert sr.load(tmp_path / "net").learning_rate == 0.05
+    with pytest.raises(ValueError, match="at least 0"):
+        net.learning_rate = float("nan")
+
+
+def test_a_rate_holds_for_the_updates_behind_it():
+    """Two networks with other rates from the start agree as soon as nothing has been learned with those."""
+    nets = [sr.Network([sr.LSTM(4, 6)], sr.Linear(4), sr.SGD(rate), window=8, predict="next") for rate in (0.1, 0.2)]
+    xs = np.random.default_rng(1).standard_normal((60, 4))
+    for net in nets:
+        for k, x in enumerate(xs):
+            if k == 5:  # before the first update
+                net.learning_rate = 0.07
+            net.step(x)
+    assert nets[0].parameters_sha256() == nets[1].parameters_sha256()

@@ -216,6 +216,34 @@ def test_a_new_run_knows_nothing_of_the_one_before():
         assert sr.load(daemon.checkpoint()).parameters_sha256() == network().parameters_sha256()
 
 
+def test_a_rate_that_is_changed_while_it_runs_holds_from_there_on_whatever_dies():
+    net = network()
+    with Daemon(**PARTS) as daemon:
+        daemon.start()
+        config = daemon.config.read_text()
+        with daemon.client(60.0) as client:
+            for k, token in enumerate(TEXT[:200]):
+                if k in (40, 90, 130):
+                    rate = {40: 0.01, 90: 0.0, 130: 0.0005}[k]
+                    changed = config.replace("window = 8", f"window = 8\nenabled = {'true' if rate else 'false'}")
+                    daemon.config.write_text(changed.replace("0.002", str(rate or 0.002)))
+                    daemon.process.send_signal(signal.SIGHUP)
+                    wait_for(lambda rate=rate: client.status()["learning_rate"] == rate)
+                    net.learning_rate = rate
+                if k in (60, 150):
+                    kill(daemon, "gate" if k == 60 else "stages-1")
+                assert client.step(token).y.tobytes() == net.step(token, "main").tobytes()
+        daemon.stop()
+        assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
+        daemon.config.write_text(config)  # with another rate than the one it was saved with
+        daemon.start("--resume")
+        net.learning_rate = 0.002
+        with daemon.client() as client:
+            for token in TEXT[:30]:
+                assert client.step(token).y.tobytes() == net.step(token, "main").tobytes()
+        daemon.stop()
+
+
 def test_a_state_folder_serves_one_daemon_at_a_time():
     with Daemon(**PARTS) as daemon:
         daemon.start()

@@ -21,13 +21,27 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import zmq
 
 from streamrnn.config import Source
 from streamrnn.feedback import Drawing
 from streamrnn.frames import SEQ
 from streamrnn.sources import open_source
-from streamrnn.wire import ALIVE, BARRIER, CREDIT, GREETING, OUTPUT, PREVIEW, RESEND, Message, WireError, pack, unpack
+from streamrnn.wire import (
+    ALIVE,
+    BARRIER,
+    CREDIT,
+    GREETING,
+    OUTPUT,
+    PREVIEW,
+    RATE,
+    RESEND,
+    Message,
+    WireError,
+    pack,
+    unpack,
+)
 from streamrnn.workers.intake import Intake, Refused, warm_up
 from streamrnn.workers.journal import Journal, JournalFull
 from streamrnn.workers.lines import Lines, frame_with
@@ -57,6 +71,8 @@ class Gate:
         self.position = self.order["position"]  # frames taken from the source, ever
         self.sent = self.credited = 0
         self.left = limit(self.order["left"])
+        self.rate: float = self.order["rate"]  # of learning, in force for what goes down now,
+        self.wanted = self.rate  # and for what comes behind the journal
         self.open = False  # frames are let in
         self.ended = False
         start = self.order["journal_start"]
@@ -116,10 +132,19 @@ class Gate:
         """Do what the supervisor says."""
         if order["kind"] == "open":
             self.replaying = self.journal.after(self.order["journal_start"])
+            self.wanted = order["rate"]
         elif order["kind"] == "checkpoint":
             self.barrier(order["number"], order["last"])
         elif order["kind"] == "cut":
             self.journal.cut(order["number"])
+        elif order["kind"] == "rate":
+            self.set_rate(order["rate"])
+
+    def set_rate(self, rate: float) -> None:
+        """Let a learning rate hold for every update behind the frames that are in."""
+        if rate != self.rate:
+            self.rate = rate
+            self.write(pack(Message(RATE, self.order["epoch"], int(np.float64(rate).view(np.int64)))))
 
     def replay(self) -> None:
         """Send down again what was sent behind the checkpoint, as far as there is room; then let new frames in."""
@@ -128,6 +153,7 @@ class Gate:
             record = next(self.replaying, None)
             if record is None:
                 self.replaying, self.open = None, True
+                self.set_rate(self.wanted)
                 self.lines.find_own()
                 if self.order["max_frames"] is not None:
                     self.left = limit(self.order["max_frames"] or None)
@@ -139,8 +165,11 @@ class Gate:
             _, data, note = record
             if data:
                 message = unpack(data)._replace(epoch=self.order["epoch"])
-                self.intake.replay(message)
-                self.lines.replay_frames(message.frames)
+                if message.kind == RATE:
+                    self.rate = float(np.int64(message.number).view(np.float64))
+                else:
+                    self.intake.replay(message)
+                    self.lines.replay_frames(message.frames)
             self.remember(note or {})
             if data:
                 self.sent += len(message.frames)
@@ -161,6 +190,7 @@ class Gate:
             "refused": self.lines.refused,
             "streams": len(self.intake.names),
             "full": self.full,
+            "rate": self.rate,
         }
 
     def has_room(self) -> bool:
@@ -386,7 +416,7 @@ class Gate:
         intake, gate = self.intake, self.intake.facts()
         gate["gate"]["requests"] = self.lines.requests.facts()
         self.down.send(pack(Message(BARRIER, self.order["epoch"], number, frame_with(intake.seq, intake.used))))
-        facts = {"position": self.position, "left": finite(self.left), "journal": self.journal.last}
+        facts = {"position": self.position, "left": finite(self.left), "journal": self.journal.last, "rate": self.rate}
         self.member.report("saved", number=number, **gate, **facts)
 
 

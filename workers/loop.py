@@ -14,6 +14,7 @@ from streamrnn.frames import COLUMNS, ECHO, EMIT, FLAGS, INPUT, SCORED, TOKEN
 from streamrnn.instructions import matrix
 from streamrnn.jit import inlined, kernel
 from streamrnn.linear import copy, copy_rows
+from streamrnn.optimizers import RATE as HYPER_RATE
 from streamrnn.schedule import CLOSED, CUT, LEARNED, close
 from streamrnn.schedule import FRAMES as WINDOW_FRAMES
 from streamrnn.wire import (
@@ -31,6 +32,7 @@ from streamrnn.wire import (
     HEADER,
     MAGIC,
     OUTPUT,
+    RATE,
 )
 from streamrnn.workers.native import DONT_WAIT, POLL_IN, zmq_poll, zmq_recv, zmq_send
 
@@ -266,8 +268,8 @@ def give_outputs(segment, output, flag, vectors):
 
 
 @inlined
-def accept(links):
-    """Take the message that has just come: frames to work through, a barrier to stop at, or one just to pass on."""
+def accept(stages, links):
+    """Take the message that has just come: frames to work through, a barrier to stop at, or one to pass on at once."""
     state, kind = links.state, links.incoming[H_KIND]
     if kind == FRAMES:
         state[START] = 0
@@ -276,6 +278,9 @@ def accept(links):
         state[HAS_FRAMES] = 1 if links.incoming[H_FRAMES] <= links.losses.shape[0] else 0
         state[BAD] += 1 - state[HAS_FRAMES]
     else:
+        if kind == RATE:
+            for i in range(len(stages)):
+                stage_at(stages, i).hyper[HYPER_RATE] = links.incoming[H_NUMBER : H_NUMBER + 1].view(np.float64)[0]
         flush(links, -1)
         send(links, FRAMES_OUT, links.incoming)
         state[HAS_BARRIER] = 1 if kind == BARRIER else 0
@@ -307,7 +312,7 @@ def serve(stages, t, links):
             state[HAS_BARRIER] = 0
             return AT_BARRIER
         elif receive(links, FRAMES_IN, links.incoming) >= 0:
-            accept(links)
+            accept(stages, links)
         else:
             if not (readout and state[MORE_COMES]):
                 flush(links, -1)

@@ -62,6 +62,7 @@ def plan(
         "in_flight": config.pipeline.in_flight,
         "max_streams": config.pipeline.max_streams,
         "streams": manifest.streams,
+        "rate": manifest.rate or 0.0,  # the one that is wanted comes down before the first frame
         "to_gate": f"ipc://{folder}/to-gate",
     }
     frames = [f"ipc://{folder}/frames-{k}" for k in range(len(placement) + 1)]

@@ -72,6 +72,7 @@ def main(member: Member) -> None:
     order = member.first_order()
     first, last = order["stages"]
     net = Network.from_spec(order["spec"])
+    net.learning_rate = order["rate"]
     versions = net.gradient_delay if last < len(net.stages) else 0
     sizes = net.sizes(order["max_streams"], order["block"], versions)
     stages = table_of(net.allocate(first, last, sizes))

@@ -20,7 +20,7 @@ import zmq
 
 from streamrnn import checkpoint
 from streamrnn.checkpoint import CheckpointError, Manifest
-from streamrnn.config import Config
+from streamrnn.config import Config, ConfigError, taken_over
 from streamrnn.jit import CACHE_FOLDER
 from streamrnn.network import Network
 from streamrnn.workers.gate import LARGEST_MESSAGE
@@ -31,6 +31,7 @@ START_TIMEOUT = 60.0  # seconds until every worker must be ready
 DRAIN_TIMEOUT = 60.0  # seconds until a checkpoint must be complete
 STOP_TIMEOUT = 5.0  # seconds a worker may take to end
 SIGNALS = {signal.SIGINT, signal.SIGTERM}  # drain the daemon
+RELOAD = signal.SIGHUP  # has it read its config again
 COMPILED = CACHE_FOLDER / "compiled"
 FULL_WAIT = 1.0  # seconds from one checkpoint to the next while the journal has no room
 START_PATIENCE = 10  # heartbeats that a worker may be silent while it gets ready
@@ -87,9 +88,20 @@ class Supervisor:
     """
 
     signals = SIGNALS
+    reload_signal = RELOAD
 
-    def __init__(self, config: Config, *, max_frames: int = 0, fused: bool = False, resume: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        max_frames: int = 0,
+        fused: bool = False,
+        resume: bool = False,
+        reread: Callable[[], Config] | None = None,
+    ) -> None:
         self.config = config
+        self.reread = reread
+        self.reloading = False  # asked to
         self.checkpoints = config.checkpoints
         self.checkpoints.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.notices: list[str] = []  # for whoever looks
@@ -133,8 +145,8 @@ class Supervisor:
             except CheckpointError as error:
                 self.notices.append(f"{error}; going back to what was before it")
                 continue
-            if manifest.spec != spec:
-                changed = [key for key in spec if spec[key] != manifest.spec.get(key)]
+            changed = differences(manifest.spec, spec)
+            if changed:
                 raise Failure(f"{folder} is of another network: the config differs in {', '.join(changed)}")
             return msgspec.structs.replace(manifest, run=self.run), folder
         return Manifest(checkpoint.FORMAT, spec, [], [], {}, 0, {}, "", run=self.run), None
@@ -174,12 +186,12 @@ class Supervisor:
         bind(self.inner, endpoint)
         # Ctrl-C, or a service manager's SIGTERM, reaches every process: those started here inherit that it is blocked
         resource_tracker.ensure_running()  # starting it unblocks
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS | {RELOAD})
         for worker in self.workers.values():
             worker.start(endpoint)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS | {RELOAD})
         self.wait_for("ready", list(self.workers))
-        self.order(GATE, "open")
+        self.order(GATE, "open", rate=self.config.rate)
         self.wait_for("open", [GATE])
         self.max_frames = None
 
@@ -321,6 +333,7 @@ class Supervisor:
             "refused": self.refused + gate.get("refused", 0),
             "bad": sum(worker.facts.get("bad", 0) for worker in self.workers.values()),
             "skipped_updates": sum(worker.facts.get("skipped", 0) for worker in self.workers.values()),
+            "learning_rate": gate.get("rate"),
             "streams": gate.get("streams", 0),
             "full": gate.get("full", ""),
             "recoveries": self.recoveries,
@@ -334,6 +347,19 @@ class Supervisor:
         if self.state == "starting":
             raise Failure("stopped before it was ready")
         self.ending = True  # also where it is recovering now
+
+    def reload(self) -> None:
+        """Read the config again, and take over what can change while the daemon runs."""
+        self.reloading = False
+        try:
+            wanted = self.reread() if self.reread else self.config
+        except ConfigError as error:
+            self.notices.append(f"{error}; the daemon goes on with what it had")
+            return
+        self.config, kept = taken_over(self.config, wanted)
+        self.order(GATE, "rate", rate=self.config.rate)
+        if kept:
+            self.notices.append(f"{', '.join(kept)}: changes only when the daemon starts again")
 
     def drain(self) -> None:
         """Let nothing more in, take what is inside to the end, save, and stop."""
@@ -369,6 +395,8 @@ class Supervisor:
             self.recover(str(error))
         if self.ending:
             self.drain()
+        if self.reloading and self.state == "running":
+            self.reload()
         if self.saving is None:
             if self.state == "running" and self.due():
                 self.save(last=False)
@@ -406,6 +434,7 @@ class Supervisor:
             journal=gate["journal"],
             gate=gate["gate"],
             left=gate["left"],
+            rate=gate["rate"],
             score={"inputs": saving[PUBLISHER]["inputs"]},
         )
         checkpoint.complete(temporary, self.target, self.manifest)
@@ -460,6 +489,13 @@ class Supervisor:
         self.context.term()
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self.lock)
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """The keys in which two specs differ, but for the learning rate, which can change at any time."""
+    rate = {"learning_rate": 0.0}
+    one, other = ({**spec, "optimizer": {**spec.get("optimizer", {}), **rate}} for spec in (one, other))
+    return [key for key in other if other[key] != one.get(key)]
 
 
 def lock(folder: Path) -> int:
