@@ -17,7 +17,8 @@ import msgspec
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_bytes
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as save_bytes
 
 from streamrnn.feedback import Last
 from streamrnn.schedule import FRAMES, FREE, SLOT, TARGETS, Schedule
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+WRITING, OLD = ".writing", ".old"  # behind the name of a folder that is not complete yet, or being replaced
 PARAMETERS = ("W_xh", "W_hh", "b_h", "b_hn", "W_hy", "b_y")  # as they lie in a stage's buffer
 WHOLE = ("moments", "grads", "counters")  # kept as they are
 BY_STREAM = ("state", "stats")  # one row a stream
@@ -64,6 +66,11 @@ class Manifest(msgspec.Struct):
 def number_name(number: int) -> str:
     """The folder of a daemon's checkpoint: they are numbered as they are begun."""
     return f"{number:08d}"
+
+
+def next_folder(folder: Path) -> Path:
+    """Where a daemon's next checkpoint goes."""
+    return folder / number_name(max(numbers(folder), default=0) + 1)
 
 
 def numbers(folder: Path) -> list[int]:
@@ -135,26 +142,50 @@ def write_stage(folder: Path, number: int, tensors: Tensors) -> str:
 
 def write_tensors(path: Path, tensors: Tensors) -> str:
     """Write a file and flush it to the disk; returns its sha256."""
-    save_file(tensors, path)
-    with open(path, "rb+") as file:
+    data = save_bytes(tensors)
+    write_file(path, data)
+    return sha256(data).hexdigest()
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file and flush it to the disk; its name is not, see `flush_folder`."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
         os.fsync(file.fileno())
-        return sha256(file.read()).hexdigest()
 
 
 def complete(temporary: Path, folder: Path, manifest: Manifest) -> None:
     """Write the manifest and rename the temporary folder into place, replacing an older one of that name."""
-    with open(temporary / MANIFEST, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(manifest)))
-        file.flush()
-        os.fsync(file.fileno())
+    write_file(temporary / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
     flush_folder(temporary)
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
-        folder.rename(old)
+        shutil.rmtree(old_name(folder), ignore_errors=True)
+        folder.rename(old_name(folder))
+        flush_folder(folder.parent)  # if the power goes now, `load` finds it there
     temporary.rename(folder)
     flush_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old_name(folder), ignore_errors=True)
+
+
+def copy(folder: Path, to: Path, manifest: Manifest) -> None:
+    """Write a checkpoint's files once more, under that manifest. Raises CheckpointError, and nothing is there then."""
+    temporary = temporary_folder(to)
+    try:
+        for name in manifest.sha256:
+            write_file(temporary / name, read_file(folder / name, manifest))
+        complete(temporary, to, manifest)
+    except (CheckpointError, OSError):
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make a folder, and those above it that are missing, and flush their names to the disk."""
+    if not folder.is_dir():
+        make_folder(folder.parent, mode)
+        folder.mkdir(mode, exist_ok=True)
+        flush_folder(folder.parent)
 
 
 def flush_folder(folder: Path) -> None:
@@ -168,14 +199,19 @@ def flush_folder(folder: Path) -> None:
 
 def temporary_name(folder: Path) -> Path:
     """Where a checkpoint is written until it is complete."""
-    return folder.with_name(folder.name + ".writing")
+    return folder.with_name(folder.name + WRITING)
+
+
+def old_name(folder: Path) -> Path:
+    """Where a checkpoint is while another one takes its place."""
+    return folder.with_name(folder.name + OLD)
 
 
 def temporary_folder(folder: Path) -> Path:
     """An empty folder beside the one that it will become."""
     temporary = temporary_name(folder)
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    make_folder(temporary)
     return temporary
 
 
@@ -190,12 +226,12 @@ def parameters_sha256(folder: Path, stages: int) -> str:
     return digest.hexdigest()
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove all but the last `keep` complete checkpoints, and what was never completed."""
-    for number in numbers(folder)[:-keep]:
-        shutil.rmtree(folder / number_name(number))
-    for unfinished in folder.glob("*.writing"):
-        shutil.rmtree(unfinished)
+def prune(folder: Path, keep: int, before: Path | None = None) -> None:
+    """Remove all numbered checkpoints but the last `keep` complete ones and `before`, whole or not; names are kept."""
+    kept = {number_name(number) for number in numbers(folder)[-keep:]} | ({before.name} if before else set())
+    for path in folder.iterdir():
+        if path.name.removesuffix(WRITING).removesuffix(OLD).isdigit() and path.name not in kept and path.is_dir():
+            shutil.rmtree(path)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -208,6 +244,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise CheckpointError(f"{folder / MANIFEST}: damaged ({error})") from error
     if manifest.format != FORMAT:
         raise CheckpointError(f"{folder}: written in format {manifest.format}, this version reads {FORMAT}")
+    if any(name != Path(name).name for name in manifest.sha256):
+        raise CheckpointError(f"{folder / MANIFEST}: damaged (it names files of other folders)")
     return manifest
 
 
@@ -274,17 +312,24 @@ def save(net: "Network", folder: Path) -> None:
     complete(temporary, folder, manifest)
 
 
-def load(folder: Path) -> "Network":
-    """What `streamrnn.load` does."""
+def network_of(folder: Path, manifest: Manifest) -> "Network":
+    """A network like the one that was saved, with fresh weights. Raises CheckpointError if the manifest has none."""
     from streamrnn.network import Network
 
-    manifest = read_manifest(folder)
     try:
-        net = Network.from_spec(manifest.spec)
+        return Network.from_spec(manifest.spec)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / MANIFEST}: describes no network ({error})") from error
+
+
+def load(folder: Path) -> "Network":
+    """What `streamrnn.load` does."""
+    if not folder.exists() and (old_name(folder) / MANIFEST).exists():
+        folder = old_name(folder)  # the power went while it was being replaced
+    manifest = read_manifest(folder)
+    net = network_of(folder, manifest)
     if manifest.rate is not None:
-        net._rate = manifest.rate
+        net.learning_rate = manifest.rate
     net._allocate(max(1, len(manifest.streams)))
     restore(folder, manifest, net.stages, 0, net._schedule)
     net.names = {name: number for number, name in enumerate(manifest.streams) if name is not None}

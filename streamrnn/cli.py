@@ -11,8 +11,8 @@ import msgspec
 import typer
 from rich.console import Console
 
+from streamrnn import checkpoints, remote, view
 from streamrnn import config as configs
-from streamrnn import remote, view
 from streamrnn.checkpoint import CheckpointError
 from streamrnn.client import Client, DaemonGone, FrameRefused
 from streamrnn.remote import fail
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 
 app.add_typer(remote.app)
+app.add_typer(checkpoints.app, name="checkpoints")
 
 SAMPLE_INTERVAL = 5.0  # seconds between lines of generated text
 SAMPLE_LENGTH = 64

@@ -413,6 +413,7 @@ class Gate:
             self.lines.stop("the daemon is stopping")
             self.open = False
         self.flush()
+        self.journal.flush()  # no checkpoint is ahead of the journal, whenever the power goes
         intake, gate = self.intake, self.intake.facts()
         gate["gate"]["requests"] = self.lines.requests.facts()
         self.down.send(pack(Message(BARRIER, self.order["epoch"], number, frame_with(intake.seq, intake.used))))

@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from streamrnn.checkpoint import flush_folder
+
 WAIT = 5.0  # seconds for another process to let go of the file
 LAZY = 0.1  # seconds until what was written goes to the disk when nobody waits for it
 
@@ -47,7 +49,10 @@ class Journal:
             self._connection.execute("INSERT INTO run VALUES (?, ?)", (run, first - 1))
         self.begins: int = found[1] + 1 if found and found[0] == run else first  # records before that one are gone
         self.last: int = self._connection.execute("SELECT max(number) FROM records").fetchone()[0] or 0
-        self.last = max(self.last, first - 1)
+        if self.last < first - 1:  # the end is missing: what is there must not be taken for what comes before the next
+            self.cut(first - 1)
+            self.last = first - 1
+        flush_folder(path.parent)
         self._page: int = self._connection.execute("PRAGMA page_size").fetchone()[0]
         self.durable = 0
         self.woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # readable when `durable` has changed
@@ -89,6 +94,10 @@ class Journal:
             self._connection.execute("COMMIT")
             self.begins = number + 1
 
+    def flush(self) -> None:
+        """Bring all that was written to the disk, and return then."""
+        os.fdatasync(self._descriptor)
+
     def _flush(self) -> None:
         while not self._closing:
             self._written.wait()
@@ -96,7 +105,7 @@ class Journal:
             self._written.clear()
             self._hurried.clear()
             written = self.last
-            os.fdatasync(self._descriptor)
+            self.flush()
             self.durable = written
             os.eventfd_write(self.woken, 1)
 

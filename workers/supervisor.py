@@ -1,8 +1,6 @@
 """The supervisor: starts the workers, wires them, watches them, answers for them, and brings them to an orderly end."""
 
-import fcntl
 import os
-import secrets
 import shutil
 import signal
 import tempfile
@@ -26,6 +24,7 @@ from streamrnn.network import Network
 from streamrnn.workers.gate import LARGEST_MESSAGE
 from streamrnn.workers.member import Failure, bind
 from streamrnn.workers.plan import GATE, PUBLISHER, Worker, plan
+from streamrnn.workers.state import check_network, lock, note_run, run_of
 
 START_TIMEOUT = 60.0  # seconds until every worker must be ready
 DRAIN_TIMEOUT = 60.0  # seconds until a checkpoint must be complete
@@ -103,7 +102,7 @@ class Supervisor:
         self.reread = reread
         self.reloading = False  # asked to
         self.checkpoints = config.checkpoints
-        self.checkpoints.mkdir(parents=True, exist_ok=True, mode=0o700)
+        checkpoint.make_folder(self.checkpoints, 0o700)
         self.notices: list[str] = []  # for whoever looks
         self.lock = lock(config.folder)
         self.run, self.epoch = run_of(config.folder, resume)
@@ -145,9 +144,7 @@ class Supervisor:
             except CheckpointError as error:
                 self.notices.append(f"{error}; going back to what was before it")
                 continue
-            changed = differences(manifest.spec, spec)
-            if changed:
-                raise Failure(f"{folder} is of another network: the config differs in {', '.join(changed)}")
+            check_network(folder, manifest, spec)
             return msgspec.structs.replace(manifest, run=self.run), folder
         return Manifest(checkpoint.FORMAT, spec, [], [], {}, 0, {}, "", run=self.run), None
 
@@ -371,14 +368,13 @@ class Supervisor:
 
     def save(self, last: bool) -> None:
         """Begin a checkpoint behind every frame accepted so far; no more are let in if it is the last."""
-        number = max(checkpoint.numbers(self.checkpoints), default=0) + 1
-        self.target = self.checkpoints / checkpoint.number_name(number)
+        self.target = checkpoint.next_folder(self.checkpoints)
         checkpoint.temporary_folder(self.target)
         self.saving = {}
         self.last = last
         self.deadline = time.monotonic() + DRAIN_TIMEOUT
         self.saved = time.monotonic(), self.workers[PUBLISHER].facts.get("inputs", 0)
-        self.order(GATE, "checkpoint", number=number, last=last)
+        self.order(GATE, "checkpoint", number=int(self.target.name), last=last)
 
     def due(self) -> bool:
         """Whether it is time for a checkpoint."""
@@ -438,7 +434,7 @@ class Supervisor:
             score={"inputs": saving[PUBLISHER]["inputs"]},
         )
         checkpoint.complete(temporary, self.target, self.manifest)
-        checkpoint.prune(self.checkpoints, self.config.state.keep)
+        checkpoint.prune(self.checkpoints, self.config.state.keep, self.resumed)
         self.own.add(int(self.target.name))
         self.resumed = self.target
         self.order(GATE, "cut", number=before)  # the checkpoint before it is still good
@@ -489,40 +485,3 @@ class Supervisor:
         self.context.term()
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self.lock)
-
-
-def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """The keys in which two specs differ, but for the learning rate, which can change at any time."""
-    rate = {"learning_rate": 0.0}
-    one, other = ({**spec, "optimizer": {**spec.get("optimizer", {}), **rate}} for spec in (one, other))
-    return [key for key in other if other[key] != one.get(key)]
-
-
-def lock(folder: Path) -> int:
-    """A descriptor that holds the state folder until it is closed or the process dies. Raises Failure."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise Failure(f"{folder} is in use: another daemon runs with it") from None
-    return descriptor
-
-
-def run_of(folder: Path, resume: bool) -> tuple[str, int]:
-    """The name of the run and its epoch so far: of the one that is resumed, or of a new one."""
-    path = folder / "run"
-    if resume and path.exists():
-        name, epoch = path.read_text().split()
-        return name, int(epoch)
-    return secrets.token_hex(8), 0
-
-
-def note_run(folder: Path, name: str, epoch: int) -> None:
-    """Keep the name and the epoch, which never comes again in a run."""
-    writing = folder / "run.writing"
-    with open(writing, "w") as file:
-        file.write(f"{name} {epoch}")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(writing, folder / "run")
