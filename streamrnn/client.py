@@ -349,16 +349,23 @@ class Client(Verbs):
             seq = self._wait_for(number)
         finally:
             heard = self._results.pop(number)
-        try:
-            for output in self._subscriptions[stream]:
-                if output.seq == seq:
-                    return output
-        except DaemonGone:  # it was published while the publisher's failure kept this client from hearing it
+        if output := self._output(stream, seq):
+            return output
+        if not heard:
+            raise DaemonGone(f"the output of frame {seq} of stream {stream} has not come within {self.timeout} s")
+        return Output(stream, seq, heard[0].vectors[0].copy(), nan)
+
+    def _output(self, stream: str, seq: int) -> Output | None:
+        """The output of a frame, as it is published, or from the history if it was while this client was cut off."""
+        deadline = time.monotonic() + self.timeout
+        while time.monotonic() < deadline:
+            with suppress(DaemonGone):
+                for output in self._subscriptions[stream]:
+                    if output.seq == seq:
+                        return output
             for output in self.outputs(stream, seq - 1, seq + 1):
                 return output
-            if not heard:
-                raise
-        return Output(stream, seq, heard[0].vectors[0].copy(), nan)
+        return None
 
     def outputs(self, stream: str, after: int, before: int) -> list[Output]:
         """What the daemon's history still holds of a stream, of frames between those SEQs. Raises DaemonGone."""
