@@ -161,6 +161,9 @@ class Gate:
             "refused": self.lines.refused,
             "streams": len(self.intake.names),
             "full": self.full,
+            "journal_bytes": self.journal.size(),
+            "journal_last": self.journal.last,
+            "journal_durable": self.journal.durable,
         }
 
     def has_room(self) -> bool:
