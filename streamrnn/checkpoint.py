@@ -60,6 +60,7 @@ class Manifest(msgspec.Struct):
     gate: dict[str, Any] = {}  # what else the gate keeps, see streamrnn.workers.intake
     left: int | None = None  # frames that may still be let in; None: any number
     score: dict[str, Any] = {}  # what the publisher counts
+    scale: float = 1.0  # of the learning rate that the config wants: less after divergence
     rate: float | None = None  # the learning rate in force; None: the one in the spec
 
 

@@ -36,6 +36,8 @@ Epsilon = Annotated[float, Meta(ge=1e-30, le=1)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
 Rate = Annotated[float, Meta(ge=0, le=1e9)]
 NonEmpty = Annotated[str, Meta(min_length=1)]
+LogFormat = Literal["plain", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -155,6 +157,18 @@ class Supervision(Section, frozen=True):
     restarts: Count = 5  # in 60 seconds; then the daemon gives up
 
 
+class Health(Section, frozen=True):
+    divergence: Annotated[float, Meta(ge=0, le=1e9)] = (
+        0.0  # nats that the recent loss may rise above its lowest; 0 = any
+    )
+    rate_factor: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of the learning rate, after it has gone back for that
+
+
+class Log(Section, frozen=True):
+    format: LogFormat = "plain"  # an event a line on standard error, as words or as an object
+    level: LogLevel | None = None  # default: warning where plain, info where JSON
+
+
 class Config(Section, frozen=True):
     name: str
     input: Input
@@ -170,6 +184,8 @@ class Config(Section, frozen=True):
     journal: Journal = Journal()
     outputs: Outputs = Outputs()
     supervision: Supervision = Supervision()
+    health: Health = Health()
+    log: Log = Log()
 
     @property
     def folder(self) -> Path:
@@ -258,6 +274,8 @@ RELOADS = {  # what can change while a daemon runs; of tables named whole, every
     "state.checkpoint_seconds",
     "state.checkpoint_frames",
     "supervision",
+    "health",
+    "log",
 }
 
 

@@ -244,6 +244,33 @@ def test_a_rate_that_is_changed_while_it_runs_holds_from_there_on_whatever_dies(
         daemon.stop()
 
 
+def test_a_daemon_that_diverges_goes_back_and_learns_more_slowly():
+    """It learns a pattern, then comes noise: the frames since the good checkpoint are taken again at half the rate."""
+    calm, noise = list(b"abcd" * 3500), np.random.default_rng(0).integers(256, size=6000).tolist()
+    with Daemon(**PARTS | {"pipeline": "[health]\ndivergence = 1.0"}) as daemon:
+        config = daemon.config.read_text().replace("[state]", "[state]\nkeep = 50\ncheckpoint_frames = 2500")
+        daemon.config.write_text(config)
+        daemon.start()
+        with daemon.client(60.0) as client:
+            for token in [*calm, *noise]:
+                client.send(token)
+            client.flush()
+            wait_for(lambda: client.status()["recoveries"] == 1)
+            wait_for(lambda: client.status()["frames"] == len(calm) + len(noise))
+            wait_for(lambda: client.status()["learning_rate"] == 0.001)
+        printed = daemon.stop()
+        assert "streamrnn: the loss has risen from" in printed
+        folders = sorted((daemon.folder / "state" / "checkpoints").iterdir())
+        manifests = [json.loads((folder / "manifest.json").read_text()) for folder in folders]
+        copy = next(k for k, manifest in enumerate(manifests) if manifest["scale"] == 0.5)
+        assert 0 < manifests[copy]["frames"] < len(calm) + len(noise) / 2
+        net = sr.load(folders[copy])
+        assert net.learning_rate == 0.001
+        for token in [*calm, *noise][manifests[copy]["frames"] :]:
+            net.step(token, "main")
+        assert sr.load(folders[-1]).parameters_sha256() == net.parameters_sha256()
+
+
 def test_a_state_folder_serves_one_daemon_at_a_time():
     with Daemon(**PARTS) as daemon:
         daemon.start()
