@@ -16,6 +16,7 @@ from rich.table import Table
 from streamrnn import checkpoint
 from streamrnn import config as configs
 from streamrnn.checkpoint import MANIFEST, OLD, WRITING, CheckpointError, Manifest
+from streamrnn.commands import have_done
 from streamrnn.remote import Json, fail, print_json
 from streamrnn.workers import state
 from streamrnn.workers.member import Failure
@@ -136,6 +137,12 @@ def rollback(
         finally:
             os.close(lock)
     print(f"back at {manifest.frames:,} frames, as {newest}; go on with: streamrnn run {config} --resume")
+
+
+@app.command()
+def take(config: ConfigPath, timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS")] = 60.0) -> None:
+    """Have the running daemon take a checkpoint now, and wait for it."""
+    print(have_done(config, "checkpoint", timeout))
 
 
 def confirm(question: str) -> None:

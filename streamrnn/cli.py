@@ -12,7 +12,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from streamrnn import checkpoints, logs, remote, view
+from streamrnn import checkpoints, commands, logs, remote, view
 from streamrnn import config as configs
 from streamrnn.checkpoint import CheckpointError
 from streamrnn.client import Client, DaemonGone, FrameRefused
@@ -26,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(commands.app)
 app.add_typer(remote.app)
 app.add_typer(checkpoints.app, name="checkpoints")
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -145,3 +147,11 @@ def have_come(ends: list[int]) -> bool:
     for end in ends:
         os.close(end)
     return all(come)
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    """Until that is so, within a deadline."""
+    until = time.monotonic() + TIMEOUT
+    while not holds():
+        assert time.monotonic() < until
+        os.sched_yield()

@@ -3,12 +3,11 @@
 import json
 import os
 import signal
-import time
 from itertools import islice
 
 import numpy as np
 import pytest
-from daemon import TIMEOUT, Daemon, layers
+from daemon import TIMEOUT, Daemon, layers, wait_for
 
 import streamrnn as sr
 from benchmarks import chaos
@@ -35,13 +34,6 @@ def network():
 
 def kill(daemon, name, number=signal.SIGKILL):
     daemon.workers()[name].send_signal(number)
-
-
-def wait_for(holds, patience=TIMEOUT):
-    until = time.monotonic() + patience
-    while not holds():
-        assert time.monotonic() < until
-        os.sched_yield()
 
 
 def wait_for_checkpoints(daemon, count):

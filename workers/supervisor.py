@@ -22,6 +22,7 @@ from streamrnn.config import Config, ConfigError, taken_over
 from streamrnn.jit import CACHE_FOLDER
 from streamrnn.network import Network
 from streamrnn.service import ServiceManager
+from streamrnn.workers.commands import Commands
 from streamrnn.workers.gate import LARGEST_MESSAGE
 from streamrnn.workers.health import Health, good_checkpoint
 from streamrnn.workers.member import Failure, GaveUp, bind
@@ -113,6 +114,7 @@ class Supervisor:
         self.reread = reread
         self.reloading = False  # asked to
         self.health = Health()
+        self.asked_to_save = False
         self.checkpoints = config.checkpoints
         checkpoint.make_folder(self.checkpoints, 0o700)
         self.manager = ServiceManager()
@@ -129,6 +131,7 @@ class Supervisor:
         self.outer = self.context.socket(zmq.ROUTER)
         self.outer.setsockopt(zmq.LINGER, 1000)
         self.inner: zmq.Socket | None = None
+        self.commands = Commands(self.context, config.folder)
         self.max_frames: int | None = max_frames
         self.workers: dict[str, Worker] = {}
         self.own: set[int] = set()  # checkpoints of this daemon's
@@ -264,6 +267,7 @@ class Supervisor:
         poller = zmq.Poller()
         poller.register(self.inner, zmq.POLLIN)
         poller.register(self.outer, zmq.POLLIN)
+        poller.register(self.commands.socket, zmq.POLLIN)
         if poller.poll(int(timeout * 1000)):
             while self.inner.poll(0):
                 identity, facts, *data = self.inner.recv_multipart()
@@ -272,6 +276,7 @@ class Supervisor:
                 identity, *parts = self.outer.recv_multipart()
                 if answer := self.answer(identity, parts):
                     self.reply(identity, answer)
+            self.refused += self.commands.hear(self.actions)
         now, silence = time.monotonic(), self.config.supervision.heartbeat
         for worker in self.workers.values():
             if worker.process and worker.process.exitcode is not None:
@@ -383,6 +388,15 @@ class Supervisor:
             raise Failure("stopped before it was ready")
         self.ending = True  # also where it is recovering now
 
+    @property
+    def actions(self) -> dict[str, Callable[[], Any]]:
+        """What commands do; they are carried out by the next `step` that can."""
+        return {
+            "stop": self.interrupt,
+            "reload": lambda: setattr(self, "reloading", True),
+            "checkpoint": lambda: setattr(self, "asked_to_save", True),
+        }
+
     def reload(self) -> None:
         """Read the config again, and take over what can change while the daemon runs."""
         self.reloading = False
@@ -445,6 +459,7 @@ class Supervisor:
         self.last = last
         self.deadline = time.monotonic() + DRAIN_TIMEOUT
         self.saved = time.monotonic(), self.workers[PUBLISHER].facts.get("inputs", 0)
+        self.asked_to_save = False
         self.order(GATE, "checkpoint", number=int(self.target.name), last=last)
 
     def due(self) -> bool:
@@ -468,7 +483,7 @@ class Supervisor:
         if self.saving is None:
             if self.state == "running":
                 self.look_at_health()
-                if self.due():
+                if self.asked_to_save or self.due():
                     self.save(last=False)
         elif len(self.saving) == len(self.workers):
             return not self.complete()
@@ -515,6 +530,8 @@ class Supervisor:
         number, frames, seconds = int(self.target.name), self.manifest.frames, time.monotonic() - self.saved[0]
         text = f"checkpoint {number} with {frames:,} frames, written in {seconds:.2f} s"
         logs.tell("info", "checkpoint", text, number=number, frames=frames, seconds=seconds)
+        if not self.asked_to_save:  # else it was asked for while this one was being written
+            self.commands.saved(number)
         self.order(GATE, "cut", number=before)  # the checkpoint before it is still good
         if self.last:
             self.ended = time.monotonic()
@@ -560,6 +577,7 @@ class Supervisor:
         if self.inner:
             self.inner.close()
         self.outer.close()
+        self.commands.socket.close()
         self.context.term()
         self.manager.close()
         shutil.rmtree(self.folder, ignore_errors=True)

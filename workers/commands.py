@@ -1,0 +1,80 @@
+"""Commands to a running daemon, on a socket of their own in its state folder, which only its user can reach.
+
+A command is a JSON object such as {"do": "stop"}; each is answered with one: {"done": ...} or {"error": ...}.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import zmq
+
+from streamrnn.workers.member import bind
+
+LARGEST = 1 << 12  # bytes of a message
+
+
+class Command(msgspec.Struct, forbid_unknown_fields=True):
+    """What is to be done."""
+
+    do: Literal["stop", "reload", "checkpoint"]
+
+
+def endpoint(folder: Path) -> str:
+    """Where the daemon of a state folder takes commands."""
+    return f"ipc://{folder.absolute()}/command"
+
+
+class Commands:
+    """The daemon's end: `hear` takes what has come. Raises Failure if the address cannot be had."""
+
+    def __init__(self, context: zmq.Context, folder: Path) -> None:
+        self.socket = context.socket(zmq.ROUTER)
+        self.socket.setsockopt(zmq.LINGER, 1000)
+        self.socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
+        bind(self.socket, endpoint(folder))
+        self._waiting: list[bytes] = []  # for a checkpoint
+
+    def hear(self, actions: dict[str, Callable[[], Any]]) -> int:
+        """Do what has come; how many were no commands. A checkpoint is answered by `saved`."""
+        refused = 0
+        while self.socket.poll(0):
+            identity, *parts = self.socket.recv_multipart()
+            try:
+                command = msgspec.json.decode(parts[0] if len(parts) == 1 else b"", type=Command)
+            except msgspec.MsgspecError:
+                refused += 1
+                self._answer(identity, error='say what to do: {"do": "stop"}, "reload" or "checkpoint"')
+                continue
+            actions[command.do]()
+            if command.do == "checkpoint":
+                self._waiting.append(identity)
+            else:
+                self._answer(identity, done=command.do)
+        return refused
+
+    def saved(self, number: int) -> None:
+        """Answer those who wait for a checkpoint."""
+        while self._waiting:
+            self._answer(self._waiting.pop(), done=f"checkpoint {number}")
+
+    def _answer(self, identity: bytes, **facts: Any) -> None:
+        with suppress(zmq.Again):
+            self.socket.send_multipart([identity, msgspec.json.encode(facts)], zmq.DONTWAIT)
+
+
+def ask(folder: Path, do: str, timeout: float) -> str:
+    """Have the daemon of a state folder do something; what it has done. Raises ConnectionError, ValueError."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
+        socket.connect(endpoint(folder))
+        socket.send(msgspec.json.encode({"do": do}))
+        if not socket.poll(int(timeout * 1000)):
+            raise ConnectionError(f"no daemon answers that runs with {folder} (waited {timeout} s)")
+        answer = msgspec.json.decode(socket.recv())
+    if "error" in answer:
+        raise ValueError(answer["error"])
+    return str(answer["done"])
