@@ -162,8 +162,7 @@ def complete(temporary: Path, folder: Path, manifest: Manifest) -> None:
     flush_folder(temporary)
     if folder.exists():
         shutil.rmtree(old_name(folder), ignore_errors=True)
-        folder.rename(old_name(folder))
-        flush_folder(folder.parent)  # if the power goes now, `load` finds it there
+        folder.rename(old_name(folder))  # if the power goes now, `load` finds it there
     temporary.rename(folder)
     flush_folder(folder.parent)
     shutil.rmtree(old_name(folder), ignore_errors=True)

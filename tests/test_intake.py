@@ -794,6 +794,15 @@ def gate_for(order):
     return worker
 
 
+def test_the_journal_is_on_the_disk_before_a_checkpoint_says_how_far_it_is(monkeypatch):
+    gate, happened = gate_for(NEXT_TOKENS), []
+    monkeypatch.setattr(gate.journal, "flush", lambda: happened.append(gate.journal.last))
+    gate.member.report = lambda kind, **facts: happened.append((kind, facts["journal"]))
+    gate.write(b"", {})
+    gate.barrier(1, False)
+    assert happened[-2:] == [1, ("saved", 1)]
+
+
 def answer(worker, parts):
     """The one answer to a message."""
     before = len(worker.clients.sent)

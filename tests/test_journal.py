@@ -79,6 +79,20 @@ def test_numbers_go_on_behind_a_checkpoint_that_holds_all_records(path):
     journal.close()
 
 
+def test_records_that_end_before_the_checkpoint_are_not_joined_with_what_comes_later(path):
+    journal = opened(path)
+    for _ in range(5):
+        journal.append(b"x")
+    journal.close()
+    journal = opened(path, first=9)  # the records 6 to 8 were lost, the checkpoint that holds them was not
+    assert (records(journal), journal.begins) == ([], 9)
+    assert journal.append(b"y") == 9
+    journal.close()
+    journal = opened(path, first=3)  # that checkpoint is damaged: the one before it cannot be gone on from
+    assert journal.begins == 9
+    journal.close()
+
+
 def test_it_knows_what_has_been_cut(path):
     journal = opened(path)
     assert journal.begins == 1

@@ -4,7 +4,6 @@ import fcntl
 import os
 import re
 import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ def find(checkpoints: Path, which: str) -> Path:
     known = sorted(path.parent.name for path in checkpoints.glob(f"*/{MANIFEST}"))
     if name not in known:
         there = f"there are {', '.join(known)}" if known else "there is none"
-        raise CheckpointError(f"{checkpoints}: there is no checkpoint {which}; {there}")
+        raise CheckpointError(f"{checkpoints}: there is no checkpoint {which!r}; {there}")
     return checkpoints / name
 
 
@@ -70,14 +69,15 @@ def keep(folder: Path, name: str) -> Path:
     """Keep a checkpoint for ever, as a copy beside it with that name. Raises CheckpointError, and nothing is done."""
     if not NAME.fullmatch(name) or name.isdecimal() or name.endswith((WRITING, OLD)):
         raise CheckpointError(
-            f'"{name}" cannot be a name: letters, digits, "-", "_" and ".", 100 at most, not digits alone, '
+            f'{name!r} cannot be a name: letters, digits, "-", "_" and ".", 100 at most, not digits alone, '
             f"no dot in front, and no {WRITING} or {OLD} at the end"
         )
     kept = folder.with_name(name)
     if kept.exists():
         raise CheckpointError(f"{kept}: is there already; give another name, or remove that folder")
-    checkpoint.copy(folder, kept, checkpoint.read_manifest(folder))
-    shutil.copystat(folder / MANIFEST, kept / MANIFEST)  # it is as old as it was
+    manifest, written = checkpoint.read_manifest(folder), (folder / MANIFEST).stat().st_mtime
+    checkpoint.copy(folder, kept, manifest)
+    os.utime(kept / MANIFEST, (written, written))  # it is as old as it was
     return kept
 
 
