@@ -40,7 +40,7 @@ from streamrnn.workers.native import DONT_WAIT, POLL_IN, zmq_poll, zmq_recv, zmq
 FRAMES_IN, GRADIENTS_IN, CONTROL, FRAMES_OUT, GRADIENTS_OUT, ECHOES_OUT = range(6)
 # positions in Links.state
 EPOCH, START, USED_INPUTS, USED_TARGETS, HAS_FRAMES, HAS_BARRIER, DONE_FRAMES, BAD, TARGET_WIDTH = range(9)
-READY, GIVEN, EXTRA, FLUSH_AT, MORE_COMES, OUT_KIND = range(9, 15)
+READY, GIVEN, EXTRA, FLUSH_AT, MORE_COMES, OUT_KIND, TURNS = range(9, 16)
 # why `serve` returns
 PAUSE, AT_BARRIER = range(2)
 
@@ -49,7 +49,6 @@ PAUSE, AT_BARRIER = range(2)
 MORE, CUTS = 1, 2
 
 PATIENCE = 200  # milliseconds without a message before Python has a look
-MESSAGES = 256  # before Python has a look
 
 
 class Links(NamedTuple):
@@ -57,7 +56,7 @@ class Links(NamedTuple):
 
     sockets: np.ndarray  # (6,) uint64: libzmq handles, 0 for none
     polls: np.ndarray  # (3, 2) int64: zmq_pollitem_t of the sockets that are read, in that order
-    state: np.ndarray  # (15,) int64
+    state: np.ndarray  # (16,) int64
     incoming: np.ndarray  # int64: the message whose frames are being worked through
     gradient: np.ndarray  # int64: a gradient, on its way in or out
     outgoing: np.ndarray  # int64: a message on its way out
@@ -296,7 +295,7 @@ def serve(stages, t, links):
     state, counters = links.state, t.counters
     nothing = stage_at(stages, 0).dx[:0]
     readout = chain.ends_in_readout(stages)
-    for _ in range(MESSAGES):
+    for _ in range(state[TURNS]):
         if readout:
             while counters[LEARNED] < counters[CLOSED]:
                 learn(stages, t, links, nothing)

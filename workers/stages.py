@@ -20,6 +20,8 @@ from streamrnn.workers.member import Member
 
 # parameters times frames: as much work as costs a good deal more than a message; small layers send frames together
 FLUSH_AT = 2**18
+# parameters times frames between two looks at orders and the clock: well under a second, that of a heartbeat
+WORK = 2**33
 
 
 def message_buffer(frames: int, vectors: int, width: int, extra: int) -> np.ndarray:
@@ -36,11 +38,12 @@ def make_links(net: Network, first: int, last: int, order: dict[str, Any], socke
     polls = np.zeros((3, 2), np.int64)
     polls[:, 0] = handles[:3].view(np.int64)
     polls[:, 1] = np.where(polls[:, 0] != 0, loop.POLL_IN << 32, 0xFFFFFFFF)  # a descriptor of -1 is passed over
-    state = np.zeros(15, np.int64)
+    state, parameters = np.zeros(16, np.int64), sum(len(stage.stage.params) for stage in part)
     state[loop.EPOCH], state[loop.TARGET_WIDTH] = order["epoch"], targets
     ends_in_readout = last == len(net.stages)
     state[loop.OUT_KIND] = OUTPUT if ends_in_readout else FRAMES
-    state[loop.FLUSH_AT] = block if ends_in_readout else FLUSH_AT // sum(len(stage.stage.params) for stage in part)
+    state[loop.FLUSH_AT] = block if ends_in_readout else FLUSH_AT // parameters
+    state[loop.TURNS] = min(max(WORK // (parameters * net.window), 1), 256)
     return loop.Links(
         sockets=handles,
         polls=polls,
