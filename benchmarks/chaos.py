@@ -138,7 +138,7 @@ class Daemon:
                 workers = client.status()["workers"]
         except sr.DaemonGone:
             return {}
-        return {SUPERVISOR: self.process.pid} | {name: pid for name, _, pid in workers if pid}
+        return {SUPERVISOR: self.process.pid} | {worker["name"]: worker["pid"] for worker in workers if worker["pid"]}
 
     def left_behind(self) -> list[psutil.Process]:
         """Processes of its that run, or are stopped."""

@@ -27,7 +27,7 @@ def rows(quick: bool) -> list[Row]:
     """Resident memory of every process of a daemon that reads a text over and over."""
     frames = LATE_QUICK if quick else LATE
     with running(text_config(32, [1, 1, 1])) as (client, _):
-        processes = {f"{does} ({name})": psutil.Process(pid) for name, does, pid in client.status()["workers"]}
+        processes = {f"{w['does']} ({w['name']})": psutil.Process(w["pid"]) for w in client.status()["workers"]}
         early = resident(client, processes, EARLY)
         late = resident(client, processes, frames)
     against, must = f"after {EARLY:,}", 1 / GROWTH

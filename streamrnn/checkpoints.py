@@ -16,7 +16,8 @@ from rich.table import Table
 from streamrnn import checkpoint
 from streamrnn import config as configs
 from streamrnn.checkpoint import MANIFEST, OLD, WRITING, CheckpointError, Manifest
-from streamrnn.remote import Json, fail, print_json
+from streamrnn.exits import Exit, fail
+from streamrnn.remote import Json, print_json
 from streamrnn.workers import state
 from streamrnn.workers.member import Failure
 
@@ -48,7 +49,9 @@ def state_of(config: Path) -> Iterator[configs.Config]:
         if not settings.checkpoints.is_dir():
             fail(f"{settings.checkpoints}: there are no checkpoints yet")
         yield settings
-    except (configs.ConfigError, CheckpointError, Failure, OSError) as error:
+    except configs.ConfigError as error:
+        fail(str(error), Exit.USAGE)
+    except (CheckpointError, Failure, OSError) as error:
         fail(str(error))
 
 
@@ -141,7 +144,7 @@ def rollback(
 def confirm(question: str) -> None:
     """Ask whoever sits at the terminal; without one, --yes must say it."""
     if not sys.stdin.isatty():
-        fail("there is no terminal to ask at: say --yes to go back")
+        fail("there is no terminal to ask at: say --yes to go back", Exit.USAGE)
     typer.confirm(question, abort=True)
 
 

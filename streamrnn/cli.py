@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +12,11 @@ import msgspec
 import typer
 from rich.console import Console
 
-from streamrnn import checkpoints, remote, view
+from streamrnn import checkpoints, logs, remote, view
 from streamrnn import config as configs
 from streamrnn.checkpoint import CheckpointError
 from streamrnn.client import Client, DaemonGone, FrameRefused
-from streamrnn.remote import fail
+from streamrnn.exits import Exit, fail
 from streamrnn.wire import PREVIEW
 
 app = typer.Typer(
@@ -31,10 +32,13 @@ app.add_typer(checkpoints.app, name="checkpoints")
 SAMPLE_INTERVAL = 5.0  # seconds between lines of generated text
 SAMPLE_LENGTH = 64
 
+EXITS = "Exit codes: 0 a good end; 1 something outside is not as it must be (state, addresses, files, the disk); "
+EXITS += "2 wrong usage or config; 3 given up after too many restarts of workers; 70 a bug."
+
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/text.toml.")]
 
 
-@app.command()
+@app.command(epilog=EXITS)
 def run(
     config: ConfigPath,
     source: Annotated[
@@ -45,30 +49,47 @@ def run(
         bool, typer.Option("--fused", help="All layers in one process: the same results to the bit.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    resume_if_any: Annotated[
+        bool, typer.Option("--resume-if-any", help="The same, or begin where there is nothing to go on from.")
+    ] = False,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what the run came to.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    log: Annotated[configs.LogFormat | None, typer.Option(help="How events look on standard error.")] = None,
+    log_level: Annotated[configs.LogLevel | None, typer.Option(help="Which of them are written, and graver.")] = None,
 ) -> None:
     """Start the daemon: predict, learn and publish until the source ends or Ctrl-C, then save."""
-    from streamrnn.workers.member import Failure
+    from streamrnn.workers.member import Failure, GaveUp
     from streamrnn.workers.supervisor import Supervisor
 
-    console = Console(quiet=quiet)
-    try:
+    def read() -> configs.Config:
         settings = configs.load(config, source=source)
+        table = configs.Log(format=log or settings.log.format, level=log_level or settings.log.level)
+        return msgspec.structs.replace(settings, log=table)
+
+    console = Console(quiet=quiet)
+    logs.set_up(log or "plain", log_level)
+    try:
+        settings = read()
+        logs.set_up(settings.log.format, settings.log.level)
         if json and not json.parent.is_dir():
             raise Failure(f"{json}: there is no folder {json.parent} to write it into")
         supervisor = Supervisor(
             settings,
             max_frames=max_frames,
             fused=fused,
-            resume=resume,
-            reread=lambda: configs.load(config, source=source),
+            resume=resume or resume_if_any,
+            or_begin=not resume,
+            reread=read,
         )
         try:
             result = watch(supervisor, settings, console)
         finally:
             supervisor.close()
-    except (configs.ConfigError, CheckpointError, Failure, OSError) as error:
+    except configs.ConfigError as error:
+        fail(str(error), Exit.USAGE)
+    except GaveUp as error:
+        fail(str(error), Exit.GAVE_UP)
+    except (CheckpointError, Failure, OSError) as error:
         fail(str(error))
     if json:
         temporary = json.with_name(json.name + ".writing")
@@ -84,32 +105,50 @@ def watch(supervisor: Any, settings: configs.Config, console: Console) -> dict[s
         signal.signal(number, lambda *_: supervisor.interrupt())
     if not console.is_terminal:  # where a terminal is closed, the daemon ends
         signal.signal(supervisor.reload_signal, lambda *_: setattr(supervisor, "reloading", True))
+    begun = time.monotonic()
+    tell_start(supervisor)
     with console.status("starting") as spinner:
         supervisor.start(lambda text: tell(console, spinner, text))
-    warn(supervisor.notices)
+    seconds = time.monotonic() - begun
+    logs.tell("info", "ready", f"ready after {seconds:.2f} s", seconds=seconds)
+    supervisor.manager.ready()
     view.banner(console, facts(supervisor, settings))
     live = view.LiveView(console, "bits/symbol" if settings.input.kind == "tokens" else "nats/frame")
+    changes = logs.Changes()
     samples: list[str] = []
     over = threading.Event()
     if not console.quiet and settings.input.kind == "tokens" and settings.predict == "next":
         threading.Thread(target=write_samples, args=(settings.sockets.control, samples, over), daemon=True).start()
     try:
         while supervisor.step():
-            warn(supervisor.notices)
-            live.update(supervisor.status())
+            status = supervisor.status()
+            live.update(status)
+            changes.look(status)
+            supervisor.manager.show(status)
             while samples:
                 live.sample(samples.pop(0))
         live.update(supervisor.status())
     finally:
         over.set()
         live.close()
-    return supervisor.result()
+    result: dict[str, Any] = supervisor.result()
+    tell_end(result)
+    return result
 
 
-def warn(notices: list[str]) -> None:
-    """What went wrong and was mended, a line each on standard error."""
-    while notices:
-        print(f"streamrnn: {notices.pop(0)}", file=sys.stderr, flush=True)
+def tell_start(supervisor: Any) -> None:
+    """Say in the log what is being started."""
+    name, run, epoch = supervisor.config.name, supervisor.run, supervisor.epoch
+    origin = str(supervisor.resumed) if supervisor.resumed else None
+    text = f"starting {name}, run {run}, epoch {epoch}, {f'resumed from {origin}' if origin else 'new'}"
+    logs.tell("info", "started", text, name=name, run=run, epoch=epoch, resumed=origin)
+
+
+def tell_end(result: dict[str, Any]) -> None:
+    """Say in the log what it came to."""
+    frames, seconds, loss = result["frames"], result["seconds"], result["loss"]
+    text = f"ended after {frames:,} frames in {view.duration(seconds)}"
+    logs.tell("info", "ended", text, frames=frames, seconds=seconds, loss=loss)
 
 
 def tell(console: Console, spinner: Any, text: str) -> None:
@@ -150,9 +189,13 @@ def check(config: ConfigPath) -> None:
     try:
         Console().print(configs.describe(configs.load(config)))
     except configs.ConfigError as error:
-        fail(str(error))
+        fail(str(error), Exit.USAGE)
 
 
 def main() -> None:
     """The entry point."""
-    app()
+    try:
+        app()
+    except Exception as error:
+        logs.tell_bug(error, Exit.BUG)
+        sys.exit(Exit.BUG)

@@ -36,6 +36,8 @@ Epsilon = Annotated[float, Meta(ge=1e-30, le=1)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
 Rate = Annotated[float, Meta(ge=0, le=1e9)]
 NonEmpty = Annotated[str, Meta(min_length=1)]
+LogFormat = Literal["plain", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -155,6 +157,11 @@ class Supervision(Section, frozen=True):
     restarts: Count = 5  # in 60 seconds; then the daemon gives up
 
 
+class Log(Section, frozen=True):
+    format: LogFormat = "plain"  # an event a line on standard error, as words or as an object
+    level: LogLevel | None = None  # default: warning where plain, info where JSON
+
+
 class Config(Section, frozen=True):
     name: str
     input: Input
@@ -170,6 +177,7 @@ class Config(Section, frozen=True):
     journal: Journal = Journal()
     outputs: Outputs = Outputs()
     supervision: Supervision = Supervision()
+    log: Log = Log()
 
     @property
     def folder(self) -> Path:
@@ -253,6 +261,7 @@ def parse(text: str, origin: str = "config", *, source: str | None = None) -> Co
 
 RELOADS = {  # what can change while a daemon runs; of tables named whole, every key
     "learning.enabled",
+    "log",
     "optimizer.learning_rate",
     "state.keep",
     "state.checkpoint_seconds",

@@ -26,9 +26,9 @@ DISABLED = bool(config.DISABLE_JIT)  # type: ignore[attr-defined]
 PACKAGE = Path(__file__).parent
 WORKERS = PACKAGE.parent / "workers"  # in the source tree; installed, the workers lie inside the package
 # sources that no kernel is made of: a change in them leaves the machine code as it is
-APART = {"__main__", "checkpoint", "cli", "client", "config", "feedback", "network", "remote", "sources"}
+APART = {"__main__", "checkpoint", "cli", "client", "config", "exits", "feedback", "logs", "network", "remote"}
 APART |= {"gate", "lines", "member", "nursery", "plan", "publisher", "stages", "supervisor"}
-APART |= {"verbs", "view", "vocabulary"}
+APART |= {"service", "sources", "verbs", "view", "vocabulary"}
 
 
 def cache_folder() -> Path:

@@ -3,27 +3,27 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich import filesize
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from streamrnn import view
 from streamrnn.client import CONTROL, Client, DaemonGone, FrameRefused, Output
+from streamrnn.exits import Exit, fail
 
 app = typer.Typer()
+
+FIGURES = ["name", "state", "epoch", "recoveries", "frames", "frames_per_second", "loss", "recent_loss", "streams"]
+FIGURES += ["refused", "bad", "skipped_updates"]
 
 Control = Annotated[str, typer.Option(metavar="ADDRESS", help="Where the daemon's control socket is.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Timeout = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for an answer.")]
-
-
-def fail(reason: str) -> NoReturn:
-    """One line on standard error, and exit code 1."""
-    print(f"streamrnn: {reason}", file=sys.stderr)
-    raise typer.Exit(1)
 
 
 @contextmanager
@@ -32,8 +32,10 @@ def daemon(control: str, timeout: float) -> Iterator[Client]:
     try:
         with Client(control, timeout) as client:
             yield client
-    except (DaemonGone, FrameRefused, ValueError) as error:
+    except (DaemonGone, FrameRefused) as error:
         fail(str(error))
+    except ValueError as error:
+        fail(str(error), Exit.USAGE)
 
 
 def print_json(value: Any) -> None:
@@ -43,7 +45,7 @@ def print_json(value: Any) -> None:
 
 @app.command()
 def status(control: Control = CONTROL, timeout: Timeout = 5.0, json: Json = False) -> None:
-    """Show how the daemon is: frames, speed, loss, workers."""
+    """Show how the daemon is: frames, speed, loss, journal, checkpoint, workers."""
     with daemon(control, timeout) as client:
         facts = client.status()
     if json:
@@ -51,13 +53,30 @@ def status(control: Control = CONTROL, timeout: Timeout = 5.0, json: Json = Fals
         return
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim")
-    for name in ("name", "state", "frames", "frames_per_second", "loss", "recent_loss", "streams", "refused", "bad"):
-        value = facts[name]
-        table.add_row(name.replace("_", " "), f"{value:,.3f}" if isinstance(value, float) else str(value))
-    for name, does, pid in facts["workers"]:
-        table.add_row("worker", f"{name}  {does}  pid {pid}")
-    table.add_row("checkpoints", facts["checkpoints"])
+    for name, line in status_lines(facts):
+        table.add_row(name, Text(line))  # Text: what comes from outside may hold what rich takes for markup
     Console().print(table)
+
+
+def status_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a person wants to know of a daemon, as names and lines."""
+    for name in FIGURES:
+        value = facts[name]
+        yield name.replace("_", " "), f"{value:,.3f}" if isinstance(value, float) else str(value)
+    yield "up", view.duration(facts["seconds"])
+    if facts["full"]:
+        yield "full", facts["full"]
+    journal, checkpoint = facts["journal"], facts["checkpoint"]
+    behind = f"{journal['records']:,} records behind the checkpoint, {journal['not_durable']:,} not yet on the disk"
+    yield "journal", f"{filesize.decimal(journal['bytes'])}, {behind}"
+    if checkpoint:
+        age = f"{view.duration(checkpoint['seconds'])} ago"
+        yield "checkpoint", f"{checkpoint['number']}, {checkpoint['frames']:,} frames, {age}"
+    yield "checkpoints", facts["checkpoints"]
+    for worker in facts["workers"]:
+        heard = "" if worker["heard"] is None else f"  heard {worker['heard']:.1f} s ago"
+        memory = filesize.decimal(worker["memory"])
+        yield "worker", f"{worker['name']}  {worker['does']}  pid {worker['pid']}  {memory}{heard}"
 
 
 @app.command()

@@ -116,7 +116,7 @@ class Daemon:
     def workers(self) -> dict[str, psutil.Process]:
         """Its worker processes by name."""
         with self.client() as client:
-            return {name: psutil.Process(pid) for name, _, pid in client.status()["workers"]}
+            return {worker["name"]: psutil.Process(worker["pid"]) for worker in client.status()["workers"]}
 
     def client(self, timeout: float = 20.0) -> sr.Client:
         return sr.Client(f"ipc://{self.folder}/control", timeout)

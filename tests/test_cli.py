@@ -7,10 +7,10 @@ import pytest
 from daemon import Daemon
 
 
-def refused(daemon: Daemon, *options: str) -> str:
+def refused(daemon: Daemon, *options: str, code: int = 1) -> str:
     """The one line with which the daemon declines to run."""
     done = daemon.attempt("--quiet", *options)
-    assert done.returncode == 1
+    assert done.returncode == code
     assert done.stdout == ""
     line, *more = done.stderr.splitlines()
     assert more == []
@@ -31,12 +31,13 @@ def text(daemon: Daemon) -> tuple[str, str]:
 
 def test_a_misspelt_key_is_named_with_its_file_and_the_nearest_right_one(daemon):
     daemon.config.write_text(daemon.config.read_text().replace("window", "windw"))
-    assert refused(daemon) == f'streamrnn: {daemon.config}: unknown key "learning.windw"; did you mean "window"?'
+    line = f'streamrnn: {daemon.config}: unknown key "learning.windw"; did you mean "window"?'
+    assert refused(daemon, code=2) == line
 
 
 def test_a_missing_config_is_said_to_be(daemon):
     daemon.config.unlink()
-    assert "no such file" in refused(daemon)
+    assert "no such file" in refused(daemon, code=2)
 
 
 def test_a_missing_source_is_said_to_be(daemon):

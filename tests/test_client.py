@@ -361,8 +361,8 @@ def test_status_tells_how_things_are(text):
     with text.client() as client:
         status = client.status()
     assert status["state"] == "running"
-    assert [name for name, _, _ in status["workers"]] == ["gate", "stages-0", "stages-1", "publisher"]
-    assert {pid for _, _, pid in status["workers"]} == {worker.pid for worker in text.workers().values()}
+    assert [worker["name"] for worker in status["workers"]] == ["gate", "stages-0", "stages-1", "publisher"]
+    assert {worker["pid"] for worker in status["workers"]} == {worker.pid for worker in text.workers().values()}
 
 
 @pytest.mark.parametrize("asked", [b"", b"garbage", b"[]", b'{"ask": 1}', b'{"ask": "shutdown"}'])

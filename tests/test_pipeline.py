@@ -116,7 +116,7 @@ def test_a_worker_that_dies_too_often_ends_the_daemon_with_one_line():
         ends = daemon.ends()
         daemon.workers()["stages-0"].kill()
         printed, _ = daemon.process.communicate(timeout=TIMEOUT)
-        assert (daemon.process.returncode, have_come(ends)) == (1, True)
+        assert (daemon.process.returncode, have_come(ends)) == (3, True)
     assert printed.splitlines()[-1] == (
         "streamrnn: worker stages-0 ended with exit code -9; given up after 0 restarts in 60 s"
     )

@@ -49,7 +49,13 @@ def test_status_is_for_people_and_for_programs(text):
     assert "running" in shown
     assert "gru 16" in shown
     facts = json.loads(printed(text, "status", "--json"))
-    assert (facts["name"], facts["state"]) == ("test", "running")
+    assert (facts["name"], facts["state"], facts["checkpoint"]) == ("test", "running", None)
+    assert facts["journal"].keys() == {"bytes", "records", "not_durable"}
+    resident = {worker.pid: worker.memory_info().rss for worker in text.workers().values()}
+    for worker in facts["workers"]:
+        assert worker["memory"] == pytest.approx(resident[worker["pid"]], rel=0.5)
+        assert 0 <= worker["heard"] < 5
+        assert f"{worker['name']}  {worker['does']}  pid {worker['pid']}" in shown
 
 
 def test_what_is_sent_is_counted_and_generated_from(text):
@@ -69,7 +75,7 @@ def test_until_ends_what_is_generated_before_that_byte(taught):
     assert printed(taught, *words, "5", "--until", "c") == "cab\n"
     assert printed(taught, *words, "5", "--until", "x") == "cabcab\n"
     done = command(taught, *words, "5", "--until", "ab")
-    assert (done.returncode, done.stderr) == (1, "streamrnn: until must be one byte, not 'ab'\n")
+    assert (done.returncode, done.stderr) == (2, "streamrnn: until must be one byte, not 'ab'\n")
 
 
 def test_tail_prints_outputs_as_they_come(text):
@@ -106,7 +112,7 @@ def test_vectors_and_targets_are_sent_as_lines(vectors):
 )
 def test_a_line_that_does_not_fit_is_one_line_of_error(vectors, line, reason):
     done = command(vectors, "send", line)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("streamrnn: ")
     assert reason in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -114,7 +120,7 @@ def test_a_line_that_does_not_fit_is_one_line_of_error(vectors, line, reason):
 
 def test_a_daemon_that_does_not_predict_bytes_generates_nothing(vectors):
     done = command(vectors, "generate", "abc")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "a text needs a network that takes 256 different bytes" in done.stderr
 
 

@@ -191,6 +191,9 @@ class Gate:
             "streams": len(self.intake.names),
             "full": self.full,
             "rate": self.rate,
+            "journal_bytes": self.journal.size(),
+            "journal_last": self.journal.last,
+            "journal_durable": self.journal.durable,
         }
 
     def has_room(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import psutil
 import zmq
 
 from streamrnn.checkpoint import CheckpointError
@@ -21,6 +22,10 @@ PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 class Failure(Exception):
     """Something outside the program is not as it must be; the text is one clear line."""
+
+
+class GaveUp(Failure):
+    """Workers have died too often for the daemon to go on."""
 
 
 def bind(socket: zmq.Socket, endpoint: str) -> None:
@@ -69,6 +74,7 @@ class Member:
         self.control.connect(endpoint)
         self.sockets: list[zmq.Socket] = []
         self._reported = 0.0
+        self._process = psutil.Process()
         self.report("hello", pid=os.getpid())
 
     def socket(self, kind: int, *, bind: str | None = None, connect: str | None = None) -> zmq.Socket:
@@ -104,7 +110,7 @@ class Member:
         now = time.monotonic()
         if now - self._reported >= REPORT_INTERVAL:
             self._reported = now
-            self.report("status", **facts())
+            self.report("status", **facts(), memory=self._process.memory_info().rss)
             self.end_with_supervisor()
 
     def end_with_supervisor(self) -> None:

@@ -37,6 +37,12 @@ class Worker:
         process.start()
         self.process, self.heard = process, time.monotonic()
 
+    def status(self) -> dict[str, Any]:
+        """How it is: `heard` so many seconds ago, `memory` in bytes."""
+        heard = time.monotonic() - self.heard if self.process else None
+        memory = self.facts.get("memory", 0)
+        return {"name": self.name, "does": self.does, "pid": self.pid, "heard": heard, "memory": memory}
+
     @property
     def pid(self) -> int:
         return self.process.pid if self.process else 0

@@ -16,13 +16,14 @@ from typing import Annotated, Any
 import msgspec
 import zmq
 
-from streamrnn import checkpoint
+from streamrnn import checkpoint, logs
 from streamrnn.checkpoint import CheckpointError, Manifest
 from streamrnn.config import Config, ConfigError, taken_over
 from streamrnn.jit import CACHE_FOLDER
 from streamrnn.network import Network
+from streamrnn.service import ServiceManager
 from streamrnn.workers.gate import LARGEST_MESSAGE
-from streamrnn.workers.member import Failure, bind
+from streamrnn.workers.member import Failure, GaveUp, bind
 from streamrnn.workers.plan import GATE, PUBLISHER, Worker, plan
 from streamrnn.workers.state import check_network, lock, note_run, run_of
 
@@ -77,6 +78,10 @@ class Past(msgspec.Struct, tag_field="ask", tag="history"):
 class Died(Exception):
     """A worker is dead or stuck; the text says which and how."""
 
+    def __init__(self, reason: str, worker: str) -> None:
+        super().__init__(reason)
+        self.worker = worker
+
 
 class Supervisor:
     """A daemon: `start`, then `step` again and again until it returns False, then `close`.
@@ -96,19 +101,25 @@ class Supervisor:
         max_frames: int = 0,
         fused: bool = False,
         resume: bool = False,
+        or_begin: bool = False,
         reread: Callable[[], Config] | None = None,
     ) -> None:
+        """resume: go on from the newest checkpoint; or_begin: or begin where nothing has been kept yet.
+
+        reread: gives the config anew when it is to be reloaded.
+        """
         self.config = config
         self.reread = reread
         self.reloading = False  # asked to
         self.checkpoints = config.checkpoints
         checkpoint.make_folder(self.checkpoints, 0o700)
-        self.notices: list[str] = []  # for whoever looks
+        self.manager = ServiceManager()
         self.lock = lock(config.folder)
         self.run, self.epoch = run_of(config.folder, resume)
         self.manifest, self.resumed = self._manifest()
-        if resume and not self.resumed and not (config.folder / "journal").exists():
-            raise Failure(f"nothing to resume: there is no checkpoint in {self.checkpoints}")
+        nothing = not self.resumed and not (config.folder / "journal").exists()
+        if resume and nothing and (not or_begin or checkpoint.numbers(self.checkpoints)):
+            raise Failure(f"nothing to resume: there is no good checkpoint of the last run in {self.checkpoints}")
         stages = len(config.layers) + 1
         self.placement = [stages] if fused else config.pipeline.placement or [1] * stages
         self.folder = Path(tempfile.mkdtemp(prefix="streamrnn-"))  # private to the user
@@ -142,7 +153,8 @@ class Supervisor:
                     continue
                 checkpoint.verify(folder, manifest)
             except CheckpointError as error:
-                self.notices.append(f"{error}; going back to what was before it")
+                text = f"{error}; going back to what was before it"
+                logs.tell("warning", "checkpoint_damaged", text, checkpoint=str(folder))
                 continue
             check_network(folder, manifest, spec)
             return msgspec.structs.replace(manifest, run=self.run), folder
@@ -157,6 +169,7 @@ class Supervisor:
         number = int(self.resumed.name) if self.resumed else -1
         score = number in self.own
         self.saved = time.monotonic(), self.manifest.score["inputs"] if score else 0
+        self.completed = (self.resumed / checkpoint.MANIFEST).stat().st_mtime if self.resumed else 0.0
         made = plan(
             self.config, self.manifest, self.resumed, self.placement, folder, self.epoch, self.max_frames, score
         )
@@ -171,7 +184,7 @@ class Supervisor:
         try:
             self.launch()
         except Died as error:
-            self.recover(str(error))
+            self.recover(error)
         self.opened = time.monotonic()
         self.state = "running"
 
@@ -198,10 +211,11 @@ class Supervisor:
         while late := [name for name in names if self.workers[name].state != state]:
             self.listen(0.1)
             if time.monotonic() > deadline and state == "ready":
-                raise Died(f"not ready after {START_TIMEOUT:.0f} s: {', '.join(late)}")
+                raise Died(f"not ready after {START_TIMEOUT:.0f} s: {', '.join(late)}", ", ".join(late))
 
-    def recover(self, reason: str) -> None:
-        """Start all workers anew from the last checkpoint. Raises Failure where that has been in vain too often."""
+    def recover(self, died: Died) -> None:
+        """Start all workers anew from the last checkpoint. Raises GaveUp where that has been in vain too often."""
+        begun = time.monotonic()
         while True:
             now = time.monotonic()
             self.failures.append(now)
@@ -209,8 +223,9 @@ class Supervisor:
                 self.failures.popleft()
             self.kill()
             if len(self.failures) > self.config.supervision.restarts:
-                raise Failure(f"{reason}; given up after {len(self.failures) - 1} restarts in {RESTART_SPAN:.0f} s")
-            self.notices.append(f"{reason}: starting all workers from the last checkpoint")
+                raise GaveUp(f"{died}; given up after {len(self.failures) - 1} restarts in {RESTART_SPAN:.0f} s")
+            text = f"{died}: starting all workers from the last checkpoint"
+            logs.tell("warning", "recovery", text, reason=str(died), worker=died.worker)
             self.recoveries += 1
             self.saving = None
             self.state = "recovering"
@@ -220,8 +235,10 @@ class Supervisor:
                 self.launch()
                 break
             except Died as error:
-                reason = str(error)
+                died = error
         self.state = "running"
+        seconds = time.monotonic() - begun
+        logs.tell("info", "recovered", f"recovered in {seconds:.2f} s", seconds=seconds, epoch=self.epoch)
 
     def kill(self) -> None:
         """End every worker at once."""
@@ -240,6 +257,7 @@ class Supervisor:
 
     def listen(self, timeout: float) -> None:
         """Hear the workers and answer clients, for so many seconds at most; see that all workers live. Raises Died."""
+        self.manager.beat(long=self.state != "running")
         assert self.inner
         poller = zmq.Poller()
         poller.register(self.inner, zmq.POLLIN)
@@ -255,9 +273,9 @@ class Supervisor:
         now, silence = time.monotonic(), self.config.supervision.heartbeat
         for worker in self.workers.values():
             if worker.process and worker.process.exitcode is not None:
-                raise Died(f"worker {worker.name} ended with exit code {worker.process.exitcode}")
+                raise Died(f"worker {worker.name} ended with exit code {worker.process.exitcode}", worker.name)
             if worker.process and now - worker.heard > silence * (1 if worker.state else START_PATIENCE):
-                raise Died(f"worker {worker.name} has been silent for {now - worker.heard:.1f} s")
+                raise Died(f"worker {worker.name} has been silent for {now - worker.heard:.1f} s", worker.name)
 
     def reply(self, identity: bytes, answer: dict[str, Any], data: Sequence[bytes] = ()) -> None:
         """Answer a client, if it reads its answers."""
@@ -273,7 +291,7 @@ class Supervisor:
         elif kind in ("ready", "open"):
             worker.state = kind
         elif kind == "failed":
-            raise Failure(message["reason"]) if self.state == "starting" else Died(message["reason"])
+            raise Failure(message["reason"]) if self.state == "starting" else Died(message["reason"], worker.name)
         elif kind == "status":
             worker.facts = message
         elif kind == "history":
@@ -335,9 +353,27 @@ class Supervisor:
             "full": gate.get("full", ""),
             "recoveries": self.recoveries,
             "epoch": self.epoch,
-            "workers": [[worker.name, worker.does, worker.pid] for worker in self.workers.values()],
+            "journal": self.journal_status(gate),
+            "checkpoint": self.checkpoint_status(),
             "checkpoints": str(self.checkpoints),
+            "workers": [worker.status() for worker in self.workers.values()],
         }
+
+    def journal_status(self, gate: dict[str, Any]) -> dict[str, int]:
+        """The gate's log: its bytes, records that no checkpoint holds yet, and those not flushed to the disk yet."""
+        last = gate.get("journal_last", 0)
+        return {
+            "bytes": gate.get("journal_bytes", 0),
+            "records": max(last - self.manifest.journal, 0),
+            "not_durable": last - gate.get("journal_durable", 0),
+        }
+
+    def checkpoint_status(self) -> dict[str, Any] | None:
+        """The last checkpoint: its number, the frames in it, its age in seconds; None before the first."""
+        if not self.resumed:
+            return None
+        number, age = int(self.resumed.name), max(time.time() - self.completed, 0.0)
+        return {"number": number, "frames": self.manifest.frames, "seconds": age}
 
     def interrupt(self) -> None:
         """What a signal asks for: an orderly end, or an end at once where there is nothing to save."""
@@ -348,21 +384,28 @@ class Supervisor:
     def reload(self) -> None:
         """Read the config again, and take over what can change while the daemon runs."""
         self.reloading = False
-        try:
-            wanted = self.reread() if self.reread else self.config
-        except ConfigError as error:
-            self.notices.append(f"{error}; the daemon goes on with what it had")
-            return
-        self.config, kept = taken_over(self.config, wanted)
-        self.order(GATE, "rate", rate=self.config.rate)
-        if kept:
-            self.notices.append(f"{', '.join(kept)}: changes only when the daemon starts again")
+        with self.manager.reloading():
+            try:
+                wanted = self.reread() if self.reread else self.config
+            except ConfigError as error:
+                text = f"{error}; the daemon goes on with what it had"
+                logs.tell("warning", "reload_failed", text, reason=str(error))
+                return
+            self.config, kept = taken_over(self.config, wanted)
+            logs.set_up(self.config.log.format, self.config.log.level)
+            self.order(GATE, "rate", rate=self.config.rate)
+            logs.tell("info", "reloaded", "reloaded the config")
+            if kept:
+                text = f"{', '.join(kept)}: changes only when the daemon starts again"
+                logs.tell("warning", "not_reloaded", text, keys=kept)
 
     def drain(self) -> None:
         """Let nothing more in, take what is inside to the end, save, and stop."""
         self.ending = True
         if self.state == "running":
             self.state = "draining"
+            self.manager.stopping()
+            logs.tell("info", "draining", "draining: no more frames are let in")
             if self.saving is None:
                 self.save(last=True)
 
@@ -388,7 +431,7 @@ class Supervisor:
         try:
             self.listen(timeout)
         except Died as error:
-            self.recover(str(error))
+            self.recover(error)
         if self.ending:
             self.drain()
         if self.reloading and self.state == "running":
@@ -403,7 +446,7 @@ class Supervisor:
             reason = f"the checkpoint was not complete after {DRAIN_TIMEOUT:.0f} s: {', '.join(late)} did not save"
             if self.last:
                 raise Failure(reason)
-            self.recover(reason)
+            self.recover(Died(reason, ", ".join(late)))
         return True
 
     def complete(self) -> bool:
@@ -436,7 +479,10 @@ class Supervisor:
         checkpoint.complete(temporary, self.target, self.manifest)
         checkpoint.prune(self.checkpoints, self.config.state.keep, self.resumed)
         self.own.add(int(self.target.name))
-        self.resumed = self.target
+        self.resumed, self.completed = self.target, time.time()
+        number, frames, seconds = int(self.target.name), self.manifest.frames, time.monotonic() - self.saved[0]
+        text = f"checkpoint {number} with {frames:,} frames, written in {seconds:.2f} s"
+        logs.tell("info", "checkpoint", text, number=number, frames=frames, seconds=seconds)
         self.order(GATE, "cut", number=before)  # the checkpoint before it is still good
         if self.last:
             self.ended = time.monotonic()
@@ -483,5 +529,6 @@ class Supervisor:
             self.inner.close()
         self.outer.close()
         self.context.term()
+        self.manager.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self.lock)
