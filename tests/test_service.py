@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -59,6 +60,13 @@ class Listener:
             self.heard.append(text.decode())
 
 
+def wait_for(holds) -> None:
+    until = time.monotonic() + TIMEOUT
+    while not holds():
+        assert time.monotonic() < until
+        os.sched_yield()
+
+
 def events(text: str) -> list[dict]:
     """The lines of a log in JSON, among others."""
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
@@ -72,7 +80,9 @@ def plain_log():
 
 @pytest.fixture(scope="module")
 def served():
-    """A daemon's first start with a worker that dies, and its second: what was heard and logged of each."""
+    """A daemon's first start, with a worker that dies, and its second, with a reload: what was heard and logged of
+    each, its status at first, and the frames in its last checkpoint.
+    """
     name = f"@streamrnn-test-{os.getpid()}"
     patch = pytest.MonkeyPatch()
     patch.setenv("NOTIFY_SOCKET", name)
@@ -89,14 +99,20 @@ def served():
                     status = client.status()
                     for token in TEXT:
                         client.step(token)
+                if not dies:
+                    config = daemon.config.read_text().replace("window = 8", "window = 9")
+                    daemon.config.write_text(config + '[log]\nlevel = "warning"\n')
+                    daemon.process.send_signal(signal.SIGHUP)
+                    wait_for(lambda heard=listener.heard: heard.count("READY=1") == 2)
                 log = events("\n".join([*daemon.lines, daemon.stop()]))
-            found.append((listener.heard, log, status))
+            manifest = json.loads((daemon.checkpoint() / "manifest.json").read_text())
+            found.append((listener.heard, log, status, manifest["frames"]))
     patch.undo()
     return found
 
 
 def test_the_service_manager_hears_of_start_life_and_end(served):
-    heard = served[0][0]
+    heard, *_ = served[0]
     order = [word for word in heard if not word.startswith(("WATCHDOG", "EXTEND"))]
     assert order[0] == "READY=1"
     assert [word for word in order if not word.startswith("STATUS")] == ["READY=1", "STOPPING=1"]
@@ -110,7 +126,7 @@ def test_the_service_manager_hears_of_start_life_and_end(served):
 
 
 def test_the_log_tells_the_story_as_json_lines(served):
-    _, log, _ = served[0]
+    _, log, *_ = served[0]
     names = [event["event"] for event in log]
     assert names == ["started", "ready", "recovery", "recovered", "draining", "checkpoint", "ended"]
     started, ready, recovery, recovered, draining, checkpoint, ended = log
@@ -130,12 +146,20 @@ def test_the_log_tells_the_story_as_json_lines(served):
 
 
 def test_one_command_is_for_the_first_start_and_for_every_later_one(served):
-    (_, first, _), (_, second, status) = served
+    (_, first, *_), (_, second, status, frames) = served
     assert first[0]["run"] == second[0]["run"]
     assert (second[0]["epoch"], second[0]["resumed"][-20:]) == (3, "checkpoints/00000001")
     assert (status["checkpoint"]["number"], status["checkpoint"]["frames"]) == (1, len(TEXT))
     assert 0 <= status["checkpoint"]["seconds"] < TIMEOUT
-    assert [event["frames"] for event in second if event["event"] == "checkpoint"] == [2 * len(TEXT)]
+    assert frames == 2 * len(TEXT)
+
+
+def test_a_reload_changes_the_level_of_the_log_and_names_what_does_not_change(served):
+    heard, log, *_ = served[1]
+    assert [event["event"] for event in log] == ["started", "ready", "not_reloaded"]
+    assert log[-1]["keys"] == ["learning.window"]
+    words = [word.split("\n")[0] for word in heard if word.startswith(("READY", "RELOADING", "STOPPING"))]
+    assert words == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
 
 
 def test_where_all_that_was_kept_is_damaged_no_flag_begins_anew():
