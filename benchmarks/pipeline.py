@@ -47,7 +47,7 @@ MONOTONIC = 1
 @kernel
 def forward(links):
     """What `loop.serve` does, without the network."""
-    for _ in range(loop.MESSAGES):
+    for _ in range(links.state[loop.TURNS]):
         if loop.receive(links, loop.FRAMES_IN, links.incoming) >= 0:
             loop.send(links, loop.FRAMES_OUT, links.incoming)
         elif loop.wait(links, loop.FRAMES_IN, 3):

@@ -17,7 +17,8 @@ from streamrnn import checkpoint
 from streamrnn import config as configs
 from streamrnn.checkpoint import MANIFEST, OLD, WRITING, CheckpointError, Manifest
 from streamrnn.commands import have_done
-from streamrnn.remote import Json, fail, print_json
+from streamrnn.exits import Exit, fail
+from streamrnn.remote import Json, print_json
 from streamrnn.workers import state
 from streamrnn.workers.member import Failure
 
@@ -49,7 +50,9 @@ def state_of(config: Path) -> Iterator[configs.Config]:
         if not settings.checkpoints.is_dir():
             fail(f"{settings.checkpoints}: there are no checkpoints yet")
         yield settings
-    except (configs.ConfigError, CheckpointError, Failure, OSError) as error:
+    except configs.ConfigError as error:
+        fail(str(error), Exit.USAGE)
+    except (CheckpointError, Failure, OSError) as error:
         fail(str(error))
 
 
@@ -148,7 +151,7 @@ def take(config: ConfigPath, timeout: Annotated[float, typer.Option(min=0.1, met
 def confirm(question: str) -> None:
     """Ask whoever sits at the terminal; without one, --yes must say it."""
     if not sys.stdin.isatty():
-        fail("there is no terminal to ask at: say --yes to go back")
+        fail("there is no terminal to ask at: say --yes to go back", Exit.USAGE)
     typer.confirm(question, abort=True)
 
 

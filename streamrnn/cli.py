@@ -62,26 +62,25 @@ def run(
     from streamrnn.workers.member import Failure, GaveUp
     from streamrnn.workers.supervisor import Supervisor
 
+    def read() -> configs.Config:
+        settings = configs.load(config, source=source)
+        table = configs.Log(format=log or settings.log.format, level=log_level or settings.log.level)
+        return msgspec.structs.replace(settings, log=table)
+
     console = Console(quiet=quiet)
     logs.set_up(log or "plain", log_level)
     try:
-        settings = configs.load(config, source=source)
-        logs.set_up(log or settings.log.format, log_level or settings.log.level)
+        settings = read()
+        logs.set_up(settings.log.format, settings.log.level)
         if json and not json.parent.is_dir():
             raise Failure(f"{json}: there is no folder {json.parent} to write it into")
-
-        def reread() -> configs.Config:
-            wanted = configs.load(config, source=source)
-            logs.set_up(log or wanted.log.format, log_level or wanted.log.level)
-            return wanted
-
         supervisor = Supervisor(
             settings,
             max_frames=max_frames,
             fused=fused,
             resume=resume or resume_if_any,
             or_begin=not resume,
-            reread=reread,
+            reread=read,
         )
         try:
             result = watch(supervisor, settings, console)

@@ -269,13 +269,13 @@ def parse(text: str, origin: str = "config", *, source: str | None = None) -> Co
 
 RELOADS = {  # what can change while a daemon runs; of tables named whole, every key
     "learning.enabled",
+    "log",
     "optimizer.learning_rate",
     "state.keep",
     "state.checkpoint_seconds",
     "state.checkpoint_frames",
     "supervision",
     "health",
-    "log",
 }
 
 

@@ -40,7 +40,12 @@ class JSON(logging.Formatter):
         }
         if record.exc_info:
             event["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(event).decode()
+        return msgspec.json.encode({name: encodable(value) for name, value in event.items()}).decode()
+
+
+def encodable(value: Any) -> Any:
+    """Without what UTF-8 has no bytes for: the names of files may hold it."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 class StandardError(logging.Handler):

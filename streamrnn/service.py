@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 STATUS_EVERY = 5.0  # seconds
 EXTEND_EVERY = 1.0  # seconds
+PATIENCE = 0.1  # seconds for a manager that is slow to take a datagram
 EXTENSION = 30.0  # seconds that are asked for where it takes long; as often as it goes on
 
 
@@ -22,7 +24,7 @@ class ServiceManager:
         address = environment.get("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
+        self._socket.settimeout(PATIENCE)
         self._clock = clock
         self._beat_every = watchdog_seconds(environment) / 2
         self._beaten, self._extended, self._shown = clock(), -math.inf, -math.inf
@@ -75,6 +77,6 @@ class ServiceManager:
 def watchdog_seconds(environment: Mapping[str, str]) -> float:
     """After how many seconds without a sign of life the manager ends this process; infinity where it does not."""
     duration = environment.get("WATCHDOG_USEC", "")
-    if not duration.isdecimal() or environment.get("WATCHDOG_PID", "") not in ("", str(os.getpid())):
+    if not re.fullmatch("[0-9]{1,18}", duration) or environment.get("WATCHDOG_PID", "") not in ("", str(os.getpid())):
         return math.inf
     return int(duration) / 1e6 or math.inf

@@ -44,7 +44,7 @@ def test_the_client_example_works_with_the_text_daemon():
         daemon.stop()
 
 
-@pytest.mark.parametrize("config", sorted(path.name for path in (ROOT / "configs").iterdir()))
+@pytest.mark.parametrize("config", sorted(path.name for path in (ROOT / "configs").glob("*.toml")))
 def test_every_config_is_in_the_readme_and_can_be_checked(config):
     assert f"`configs/{config}`" in README
     command = [sys.executable, "-m", "streamrnn", "check", str(ROOT / "configs" / config)]

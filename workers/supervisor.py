@@ -108,7 +108,7 @@ class Supervisor:
     ) -> None:
         """resume: go on from the newest checkpoint; or_begin: or begin where nothing has been kept yet.
 
-        reread: the config as it is now, for `reload`.
+        reread: gives the config anew when it is to be reloaded.
         """
         self.config = config
         self.reread = reread
@@ -400,16 +400,20 @@ class Supervisor:
     def reload(self) -> None:
         """Read the config again, and take over what can change while the daemon runs."""
         self.reloading = False
-        try:
-            wanted = self.reread() if self.reread else self.config
-        except ConfigError as error:
-            logs.tell("error", "reload", f"{error}; the daemon goes on with what it had")
-            return
-        self.config, kept = taken_over(self.config, wanted)
-        self.order(GATE, "rate", rate=self.rate_wanted)
-        logs.tell("info", "reload", "the config was read again", learning_rate=self.rate_wanted, kept=kept)
-        if kept:
-            logs.tell("warning", "reload", f"{', '.join(kept)}: changes only when the daemon starts again")
+        with self.manager.reloading():
+            try:
+                wanted = self.reread() if self.reread else self.config
+            except ConfigError as error:
+                text = f"{error}; the daemon goes on with what it had"
+                logs.tell("warning", "reload_failed", text, reason=str(error))
+                return
+            self.config, kept = taken_over(self.config, wanted)
+            logs.set_up(self.config.log.format, self.config.log.level)
+            self.order(GATE, "rate", rate=self.rate_wanted)
+            logs.tell("info", "reloaded", "reloaded the config")
+            if kept:
+                text = f"{', '.join(kept)}: changes only when the daemon starts again"
+                logs.tell("warning", "not_reloaded", text, keys=kept)
 
     @property
     def rate_wanted(self) -> float:
@@ -478,8 +482,7 @@ class Supervisor:
         if self.ending:
             self.drain()
         if self.reloading and self.state == "running":
-            with self.manager.reloading():
-                self.reload()
+            self.reload()
         if self.saving is None:
             if self.state == "running":
                 self.look_at_health()
