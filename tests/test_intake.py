@@ -761,6 +761,7 @@ class Supervision:
             "journal_bytes": 2**30,
             "acknowledge": "written",
             "overload": "block",
+            "rate": 0.0,
             "in_flight": 64,
             "gate": "",
             "to_gate": "",
