@@ -151,7 +151,7 @@ def take(config: ConfigPath, timeout: Annotated[float, typer.Option(min=0.1, met
 def confirm(question: str) -> None:
     """Ask whoever sits at the terminal; without one, --yes must say it."""
     if not sys.stdin.isatty():
-        fail("there is no terminal to ask at: say --yes to go back", Exit.USAGE)
+        fail("there is no terminal to ask at: say --yes to go back")
     typer.confirm(question, abort=True)
 
 
