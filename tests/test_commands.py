@@ -28,3 +28,23 @@ def test_a_running_daemon_takes_commands():
         with pytest.raises(ConnectionError, match="no daemon answers that runs with"):
             commands.ask(state, "stop", 0.1)
         assert RUNNER.invoke(app, ["stop", str(daemon.config), "--timeout", "0.1"]).exit_code == 1
+
+
+def test_a_checkpoint_that_cannot_be_written_is_said_and_stops_nothing():
+    with Daemon() as daemon:
+        daemon.start()
+        state, folder = daemon.folder / "state", daemon.folder / "state" / "checkpoints"
+        with daemon.client() as client:
+            client.step(65)
+            folder.rmdir()
+            folder.touch()  # no place for folders
+            with pytest.raises(ValueError, match="Not a directory"):
+                commands.ask(state, "checkpoint", 20.0)
+            client.step(66)
+            folder.unlink()
+            folder.mkdir()
+            assert commands.ask(state, "checkpoint", 20.0) == "checkpoint 2"
+            client.step(67)
+            assert client.status()["recoveries"] == 0
+        printed = daemon.stop()
+    assert "streamrnn: checkpoint 1 could not be written" in printed

@@ -13,6 +13,7 @@ from streamrnn import checkpoint
 from streamrnn.frames import BEGIN, COLUMNS, EMIT, END, FLAGS, INPUT, SCORED, SEQ, STREAM
 from streamrnn.wire import BARRIER, NAME, OUTPUT, PREVIEW, Message, as_text, pack, unpack
 from streamrnn.workers import publisher
+from streamrnn.workers.member import Member
 from streamrnn.workers.publisher import SCORE_FILE, History, Publisher, Score, answer_subscription, publish, topic
 
 
@@ -176,6 +177,7 @@ class Supervision:
         return Socket()
 
     public_socket = socket
+    save = Member.save
 
     def report(self, kind, data=(), **facts):
         self.reports.append((kind, facts))

@@ -38,7 +38,7 @@ class Commands:
         self._waiting: list[bytes] = []  # for a checkpoint
 
     def hear(self, actions: dict[str, Callable[[], Any]]) -> int:
-        """Do what has come; how many were no commands. A checkpoint is answered by `saved`."""
+        """Do what has come; how many were no commands. A checkpoint is answered by `answer_waiting`."""
         refused = 0
         while self.socket.poll(0):
             identity, *parts = self.socket.recv_multipart()
@@ -55,10 +55,10 @@ class Commands:
                 self._answer(identity, done=command.do)
         return refused
 
-    def saved(self, number: int) -> None:
+    def answer_waiting(self, **facts: str) -> None:
         """Answer those who wait for a checkpoint."""
         while self._waiting:
-            self._answer(self._waiting.pop(), done=f"checkpoint {number}")
+            self._answer(self._waiting.pop(), **facts)
 
     def _answer(self, identity: bytes, **facts: Any) -> None:
         with suppress(zmq.Again):

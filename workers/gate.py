@@ -134,9 +134,10 @@ class Gate:
             self.replaying = self.journal.after(self.order["journal_start"])
             self.wanted = order["rate"]
         elif order["kind"] == "checkpoint":
-            self.barrier(order["number"], order["last"])
+            self.barrier(order)
         elif order["kind"] == "cut":
-            self.journal.cut(order["number"])
+            with suppress(JournalFull):  # a later one makes up for it
+                self.journal.cut(order["number"])
         elif order["kind"] == "rate":
             self.set_rate(order["rate"])
 
@@ -411,12 +412,16 @@ class Gate:
                 self.sent += rows
                 self.down.send(data)
 
-    def barrier(self, number: int, last: bool) -> None:
+    def barrier(self, order: dict[str, Any]) -> None:
         """Send a barrier down behind everything, and say how the gate stands; let no more in if it is the last."""
-        if last:
+        if order["last"]:
             self.lines.stop("the daemon is stopping")
             self.open = False
         self.flush()
+        if self.outbox:  # what is in waits for room on the disk, and the barrier behind it
+            self.orders.appendleft(order)
+            return
+        number = order["number"]
         self.journal.flush()  # no checkpoint is ahead of the journal, whenever the power goes
         intake, gate = self.intake, self.intake.facts()
         gate["gate"]["requests"] = self.lines.requests.facts()

@@ -86,13 +86,19 @@ class Journal:
             yield number, data, msgspec.json.decode(note) if note else None
 
     def cut(self, number: int) -> None:
-        """Remove the records up to that one."""
-        if number >= self.begins:
+        """Remove the records up to that one. Raises JournalFull where the disk has no room even for that."""
+        if number < self.begins:
+            return
+        try:
             self._connection.execute("BEGIN")
             self._connection.execute("DELETE FROM records WHERE number <= ?", (number,))
             self._connection.execute("UPDATE run SET cut = ?", (number,))
             self._connection.execute("COMMIT")
-            self.begins = number + 1
+        except sqlite3.OperationalError as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise JournalFull(f"{self.path}: {error}") from error
+        self.begins = number + 1
 
     def flush(self) -> None:
         """Bring all that was written to the disk, and return then."""

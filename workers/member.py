@@ -105,6 +105,13 @@ class Member:
         """Tell the supervisor."""
         self.control.send_multipart([msgspec.json.encode({"kind": kind, **facts}), *data])
 
+    def save(self, number: int, write: Callable[[], dict[str, str]], **facts: Any) -> None:
+        """Have files of that checkpoint written, and tell the supervisor their hashes, or why there are none."""
+        try:
+            self.report("saved", number=number, sha256=write(), **facts)
+        except OSError as error:
+            self.report("unsaved", number=number, reason=f"{error}")
+
     def beat(self, facts: Callable[[], dict[str, Any]]) -> None:
         """Report how things are, if that is due."""
         now = time.monotonic()

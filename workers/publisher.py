@@ -226,8 +226,9 @@ class Publisher:
         """Write what has been counted into the checkpoint that a barrier names."""
         folder = checkpoint.temporary_name(Path(self.order["checkpoints"]) / checkpoint.number_name(number))
         tensors = {"newest": self.newest, "since": self.since, "place": np.array([self.place]), **self.score.tensors()}
-        digest = checkpoint.write_tensors(folder / SCORE_FILE, tensors)
-        self.member.report("saved", number=number, sha256={SCORE_FILE: digest}, **self.facts())
+        self.member.save(
+            number, lambda: {SCORE_FILE: checkpoint.write_tensors(folder / SCORE_FILE, tensors)}, **self.facts()
+        )
 
     def restore(self, folder: Path) -> None:
         """Go on from a checkpoint."""

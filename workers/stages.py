@@ -109,8 +109,11 @@ def save(member: Member, folder: Path, net: Network, first: int, last: int, sche
     number, streams = int(barrier[H_NUMBER]), int(barrier[HEADER + STREAM])
     kept = checkpoint.take(net.stages[first:last], schedule, streams)
     temporary = checkpoint.temporary_name(folder / checkpoint.number_name(number))
-    hashes = {
-        checkpoint.stage_file(stage): checkpoint.write_stage(temporary, stage, tensors)
-        for stage, tensors in enumerate(kept, first)
-    }
-    member.report("saved", number=number, sha256=hashes)
+
+    def write() -> dict[str, str]:
+        return {
+            checkpoint.stage_file(stage): checkpoint.write_stage(temporary, stage, tensors)
+            for stage, tensors in enumerate(kept, first)
+        }
+
+    member.save(number, write)

@@ -35,6 +35,7 @@ STOP_TIMEOUT = 5.0  # seconds a worker may take to end
 SIGNALS = {signal.SIGINT, signal.SIGTERM}  # drain the daemon
 RELOAD = signal.SIGHUP  # has it read its config again
 COMPILED = CACHE_FOLDER / "compiled"
+SAVE_RETRY = 10.0  # seconds until another checkpoint is tried where one could not be written
 FULL_WAIT = 1.0  # seconds from one checkpoint to the next while the journal has no room
 START_PATIENCE = 10  # heartbeats that a worker may be silent while it gets ready
 RESTART_SPAN = 60.0  # seconds in which restarts are counted
@@ -114,6 +115,8 @@ class Supervisor:
         self.reread = reread
         self.reloading = False  # asked to
         self.health = Health()
+        self.begun = 0  # number of the checkpoint begun last
+        self.save_failed = False
         self.asked_to_save = False
         self.checkpoints = config.checkpoints
         checkpoint.make_folder(self.checkpoints, 0o700)
@@ -307,8 +310,10 @@ class Supervisor:
             self.drain()
         elif kind == "saved":
             worker.facts |= message
-            if self.saving is not None:
+            if self.saving is not None and message["number"] == int(self.target.name):
                 self.saving[worker.name] = message
+        elif kind == "unsaved" and self.saving is not None and message["number"] == int(self.target.name):
+            self.abandon(message["reason"])
 
     def answer(self, identity: bytes, parts: list[bytes]) -> dict[str, Any] | None:
         """What a client asked for: "hello", "status", or "history", which the publisher answers."""
@@ -457,19 +462,43 @@ class Supervisor:
 
     def save(self, last: bool) -> None:
         """Begin a checkpoint behind every frame accepted so far; no more are let in if it is the last."""
-        self.target = checkpoint.next_folder(self.checkpoints)
-        checkpoint.temporary_folder(self.target)
+        self.begun = max(int(checkpoint.next_folder(self.checkpoints).name), self.begun + 1)
+        self.target = self.checkpoints / checkpoint.number_name(self.begun)
         self.saving = {}
         self.last = last
         self.deadline = time.monotonic() + DRAIN_TIMEOUT
         self.saved = time.monotonic(), self.workers[PUBLISHER].facts.get("inputs", 0)
+        self.save_failed = False
         self.asked_to_save = False
+        try:
+            checkpoint.temporary_folder(self.target)
+        except OSError as error:
+            self.abandon(str(error))
+            return
         self.order(GATE, "checkpoint", number=int(self.target.name), last=last)
+
+    def abandon(self, reason: str) -> None:
+        """Do without the checkpoint that was begun; frames go on, and the journal keeps them. Raises Failure."""
+        if self.last:
+            raise Failure(
+                f"the last checkpoint could not be written: {reason}; the journal has what came since the "
+                "one before, --resume goes on from there"
+            )
+        self.saving, self.save_failed = None, True
+        self.commands.answer_waiting(error=reason)
+        text = (
+            f"checkpoint {int(self.target.name)} could not be written: {reason}; the next try is in {SAVE_RETRY:.0f} s"
+        )
+        logs.tell("warning", "checkpoint_failed", text, reason=reason)
+        if self.state == "draining":
+            self.save(last=True)
 
     def due(self) -> bool:
         """Whether it is time for a checkpoint."""
         state, (when, frames) = self.config.state, self.saved
         done = self.workers[PUBLISHER].facts.get("inputs", 0) - frames
+        if self.save_failed:
+            return time.monotonic() - when >= SAVE_RETRY
         waits = FULL_WAIT if self.workers[GATE].facts.get("full") else state.checkpoint_seconds
         return time.monotonic() - when >= waits or 0 < state.checkpoint_frames <= done
 
@@ -489,7 +518,10 @@ class Supervisor:
                 if self.asked_to_save or self.due():
                     self.save(last=False)
         elif len(self.saving) == len(self.workers):
-            return not self.complete()
+            try:
+                return not self.complete()
+            except OSError as error:
+                self.abandon(str(error))
         elif time.monotonic() > self.deadline:
             late = [name for name in self.workers if name not in self.saving]
             reason = f"the checkpoint was not complete after {DRAIN_TIMEOUT:.0f} s: {', '.join(late)} did not save"
@@ -506,7 +538,7 @@ class Supervisor:
         for message in saving.values():
             hashes |= message.get("sha256", {})
         temporary, before = checkpoint.temporary_name(self.target), self.manifest.journal
-        self.manifest = Manifest(
+        manifest = Manifest(
             format=checkpoint.FORMAT,
             spec=self.config.spec(),
             streams=gate["names"],
@@ -526,7 +558,8 @@ class Supervisor:
             score={name: saving[PUBLISHER][name] for name in ("inputs", "recent_loss")},
             scale=self.manifest.scale,
         )
-        checkpoint.complete(temporary, self.target, self.manifest)
+        checkpoint.complete(temporary, self.target, manifest)
+        self.manifest = manifest
         checkpoint.prune(self.checkpoints, self.config.state.keep, self.resumed)
         self.own.add(int(self.target.name))
         self.resumed, self.completed = self.target, time.time()
@@ -534,7 +567,7 @@ class Supervisor:
         text = f"checkpoint {number} with {frames:,} frames, written in {seconds:.2f} s"
         logs.tell("info", "checkpoint", text, number=number, frames=frames, seconds=seconds)
         if not self.asked_to_save:  # else it was asked for while this one was being written
-            self.commands.saved(number)
+            self.commands.answer_waiting(done=f"checkpoint {number}")
         self.order(GATE, "cut", number=before)  # the checkpoint before it is still good
         if self.last:
             self.ended = time.monotonic()
