@@ -147,8 +147,9 @@ def lay_out(node: File | Folder, path: Path, fate: Callable[[], float]) -> None:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Names and data under a folder, as they are."""
-    return {path.name: contents(path) if path.is_dir() else path.read_bytes() for path in folder.iterdir()}
+    """Names and data under a folder, as they are; without sockets."""
+    paths = [path for path in folder.iterdir() if not path.is_socket()]
+    return {path.name: contents(path) if path.is_dir() else path.read_bytes() for path in paths}
 
 
 def contents_of(node: File | Folder) -> Any:

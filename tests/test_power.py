@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -67,12 +68,13 @@ class Daemon(Supervisor):
         temporary = checkpoint.temporary_name(self.target)
         hashes = {checkpoint.stage_file(k): checkpoint.write_stage(temporary, k, tensors(count)) for k in range(2)}
         gate = {"frames": count, "names": [], "fresh": [], "position": 0, "last": {}, "gate": {}, "left": None}
+        gate |= {"journal": count, "rate": 0.1}
         score = checkpoint.write_tensors(temporary / SCORE_FILE, tensors(count))
         self.saving = {
             **{name: {} for name in self.workers},
-            GATE: gate | {"journal": count},
+            GATE: gate,
             "stages-0": {"sha256": hashes},
-            PUBLISHER: {"inputs": count, "sha256": {SCORE_FILE: score}},
+            PUBLISHER: {"inputs": count, "recent_loss": None, "sha256": {SCORE_FILE: score}},
         }
         self.complete()
         self.mark("done", count)
@@ -80,11 +82,8 @@ class Daemon(Supervisor):
 
 def found(folder):
     """Where a daemon goes on from in a state folder: the checkpoint, its manifest, the run and its epoch."""
-    daemon = Daemon(folder, resume=True)
-    try:
+    with closing(Daemon(folder, resume=True)) as daemon:
         return daemon.resumed, daemon.manifest, daemon.run, daemon.epoch
-    finally:
-        daemon.close()
 
 
 def marks(log, name):
@@ -134,12 +133,11 @@ def points(log):
 def life(root, recorder):
     """What a daemon writes in its life: a new state folder, checkpoints, one kept by name, the start after that."""
     for resume in (False, True):
-        daemon = Daemon(root / "state", recorder.mark, resume=resume)
-        recorder.mark("run", daemon.run)
-        recorder.mark("epoch", daemon.epoch)
-        for generation in (3, 4) if resume else (1, 2):
-            daemon.checkpoint(generation)
-        daemon.close()
+        with closing(Daemon(root / "state", recorder.mark, resume=resume)) as daemon:
+            recorder.mark("run", daemon.run)
+            recorder.mark("epoch", daemon.epoch)
+            for generation in (3, 4) if resume else (1, 2):
+                daemon.checkpoint(generation)
         if not resume:
             state.keep(daemon.target, "best")
             recorder.mark("kept", "best")
@@ -194,10 +192,9 @@ def test_a_flush_that_is_missing_is_found(missing, monkeypatch):
 
 def going_back(root, recorder):
     """Two checkpoints, a journal, and a rollback to the first of them."""
-    daemon = Daemon(root / "state", recorder.mark)
-    for generation in (1, 2):
-        daemon.checkpoint(generation)
-    daemon.close()
+    with closing(Daemon(root / "state", recorder.mark)) as daemon:
+        for generation in (1, 2):
+            daemon.checkpoint(generation)
     checkpoint.write_file(root / "state" / "journal", b"of the run before")
     checkpoint.flush_folder(root / "state")
     recorder.mark("run", daemon.run)
@@ -216,16 +213,15 @@ def test_a_rollback_is_done_or_not_begun(fate, monkeypatch):
             folder = Path(name, "disk", "state")
             cuts: list[tuple] = []
             journal = (folder / "journal").exists()
-            daemon = Daemon(folder, lambda *what, cuts=cuts: cuts.append(what), resume=True)
-            old = daemon.run == marks(log, "run")[0]
-            runs.add(daemon.run)
-            assert not (old and ("mark", "back") in log[:point])
-            assert daemon.manifest.frames == (2 if old else 1) * FRAMES
-            assert daemon.epoch > 1
-            assert journal or not old
-            check_whole(daemon.resumed, daemon.manifest)
-            daemon.checkpoint(5)
-            daemon.close()
+            with closing(Daemon(folder, lambda *what, cuts=cuts: cuts.append(what), resume=True)) as daemon:
+                old = daemon.run == marks(log, "run")[0]
+                runs.add(daemon.run)
+                assert not (old and ("mark", "back") in log[:point])
+                assert daemon.manifest.frames == (2 if old else 1) * FRAMES
+                assert daemon.epoch > 1
+                assert journal or not old
+                check_whole(daemon.resumed, daemon.manifest)
+                daemon.checkpoint(5)
             shutil.rmtree(daemon.target)
             resumed, manifest, *_ = found(folder)
             assert manifest.journal >= max(count for name, count in cuts if name == "cut")
