@@ -38,7 +38,7 @@ def test_a_checkpoint_that_cannot_be_written_is_said_and_stops_nothing():
             client.step(65)
             folder.rmdir()
             folder.touch()  # no place for folders
-            with pytest.raises(ValueError, match="Not a directory"):
+            with pytest.raises(ValueError, match="File exists"):
                 commands.ask(state, "checkpoint", 20.0)
             client.step(66)
             folder.unlink()

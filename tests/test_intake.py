@@ -29,6 +29,7 @@ from streamrnn.frames import (
 )
 from streamrnn.wire import (
     ACCEPTED,
+    BARRIER,
     CLOSE,
     FRAMES,
     NAME,
@@ -41,6 +42,7 @@ from streamrnn.wire import (
 )
 from streamrnn.workers.gate import LARGEST_MESSAGE, OWN_STREAM, Gate
 from streamrnn.workers.intake import Intake, Refused, check_name
+from streamrnn.workers.journal import JournalFull
 
 STREAMS, BLOCK, FIRST = 3, 16, 100  # places for streams, rows in a block, frames accepted before
 CLASSES, TARGET_CLASSES, WIDTH, TARGET_WIDTH = 5, 7, 3, 2
@@ -800,7 +802,7 @@ def test_the_journal_is_on_the_disk_before_a_checkpoint_says_how_far_it_is(monke
     monkeypatch.setattr(gate.journal, "flush", lambda: happened.append(gate.journal.last))
     gate.member.report = lambda kind, **facts: happened.append((kind, facts["journal"]))
     gate.write(b"", {})
-    gate.barrier(1, False)
+    gate.obey({"kind": "checkpoint", "number": 1, "last": False})
     assert happened[-2:] == [1, ("saved", 1)]
 
 
@@ -930,6 +932,24 @@ def test_the_oldest_are_dropped_for_newer_ones():
     worker.answer()
     answers = [unpack(data) for _, data in worker.clients.sent[36:]]
     assert sorted((a.kind, a.number) for a in answers) == [(ACCEPTED, number) for number in range(37, 101)]
+
+
+def test_a_barrier_waits_for_what_has_no_room_in_the_journal(monkeypatch):
+    gate = gate_for(NEXT_TOKENS)
+    gate.member.report = lambda *_, **__: None
+    with monkeypatch.context() as full:
+
+        def append(*_):
+            raise JournalFull("no room")
+
+        full.setattr(gate.journal, "append", append)
+        gate.take(b"me", [b"a", pack(message((STEP, 1, 0)))])
+        gate.obey({"kind": "checkpoint", "number": 1, "last": False})
+        assert gate.facts()["full"] == "no room"
+        assert gate.down.sent == []
+    gate.empty_outbox()
+    gate.obey(gate.orders.popleft())
+    assert [unpack(data).kind for data in gate.down.sent] == [NAME, BARRIER]
 
 
 @st.composite

@@ -12,6 +12,7 @@ refused ("reject"); or it waits here, as many frames as may be in flight, and th
 """
 
 import math
+import shutil
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -55,6 +56,7 @@ LOOK_INTERVAL = 1.0  # seconds between looks at the clients that have a stream o
 LARGEST_READ = 1 << 22  # bytes; whoever sends more is cut off by the socket
 MOST_UNREAD = 100  # messages of a client that wait in the socket; it must wait with those beyond
 MESSAGES = 256  # of clients at most, before the rest of the work goes on
+RESERVE = 1 << 22  # bytes that must be free on the journal's disk
 FULL_INTERVAL = 0.5  # seconds between looks at the room for the journal
 ASK_INTERVAL = 0.2  # seconds until a client is asked once more to send again
 
@@ -395,8 +397,15 @@ class Gate:
         self.looked_for_room = time.monotonic()
         self.empty_outbox()
         if not self.outbox:
-            largest = self.order["journal_bytes"]
-            self.full = f"the journal holds {largest:,} bytes, its most" if self.journal.size() > largest else ""
+            self.full = self.shortage()
+
+    def shortage(self) -> str:
+        """Why no more can be let in, "" if it can: better before a frame is in than when it cannot be written down."""
+        if self.journal.size() > self.order["journal_bytes"]:
+            return f"the journal holds {self.order['journal_bytes']:,} bytes, its most"
+        if shutil.disk_usage(self.journal.path.parent).free < RESERVE:
+            return f"the disk of {self.journal.path} has under {RESERVE:,} bytes left"
+        return ""
 
     def empty_outbox(self) -> None:
         """Write down and send what waits, if there is room on the disk."""
