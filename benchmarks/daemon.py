@@ -26,18 +26,18 @@ def text_config(units: int, placement: list[int]) -> str:
 
 
 @contextmanager
-def _command(config: str, *options: str) -> Iterator[tuple[Path, list[str]]]:
-    """A folder of its own, and the command that runs that config there."""
+def _command(config: str, *options: str, state: str = "") -> Iterator[tuple[Path, list[str]]]:
+    """A folder of its own, and the command that runs that config there; state: more keys of [state]."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         sockets = "".join(f'{socket} = "ipc://{name}/{socket}"\n' for socket in ("gate", "outputs", "control"))
         path = Path(name) / "config.toml"
-        path.write_text(f'{config}\n[sockets]\n{sockets}[state]\nfolder = "{name}/state"\n')
+        path.write_text(f'{config}\n[sockets]\n{sockets}[state]\nfolder = "{name}/state"\n{state}')
         yield Path(name), [sys.executable, "-m", "streamrnn", "run", str(path), *options]
 
 
-def learn(config: str, *options: str, cores: set[int] | None = None) -> dict[str, Any]:
+def learn(config: str, *options: str, cores: set[int] | None = None, state: str = "") -> dict[str, Any]:
     """Run to the end, on those cores only if any are given; what `--json` says."""
-    with _command(config, *options, "--quiet") as (folder, command):
+    with _command(config, *options, "--quiet", state=state) as (folder, command):
         process = subprocess.Popen([*command, "--json", str(folder / "out.json")])
         if cores:
             os.sched_setaffinity(process.pid, cores)
@@ -54,9 +54,9 @@ class Daemon(NamedTuple):
 
 
 @contextmanager
-def running(config: str, **environment: str) -> Iterator[Daemon]:
+def running(config: str, state: str = "", **environment: str) -> Iterator[Daemon]:
     """A daemon until the block ends."""
-    with _command(config) as (folder, command):
+    with _command(config, state=state) as (folder, command):
         start = time.monotonic()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=os.environ | environment)
         try:

@@ -139,11 +139,12 @@ class Sockets(Section, frozen=True):
 class State(Section, frozen=True):
     folder: NonEmpty | None = None  # default: $XDG_STATE_HOME or ~/.local/state, then streamrnn/NAME
     keep: Annotated[int, Meta(ge=2, le=1000)] = 3  # checkpoints
-    checkpoint_seconds: Annotated[float, Meta(gt=0)] = 60.0  # from one checkpoint to the next, at most
+    checkpoint_seconds: Annotated[float, Meta(ge=0)] = 60.0  # from one checkpoint to the next, at most; 0 = any
     checkpoint_frames: Count = 0  # the same in frames; 0 = any number
 
 
 class Journal(Section, frozen=True):
+    enabled: bool = True  # false: what came after the last checkpoint is lost when a process dies
     acknowledge: Literal["on-disk", "written"] = "on-disk"  # what a client's frame must be before it is told
     largest: Annotated[int, Meta(ge=2**20)] = 2**32  # bytes of frames behind the last checkpoints
 

@@ -760,6 +760,7 @@ class Supervision:
             "run": "run",
             "journal": tempfile.mkdtemp(dir=FOLDER.name) + "/journal",
             "journal_start": 0,
+            "journal_enabled": True,
             "journal_bytes": 2**30,
             "acknowledge": "written",
             "overload": "block",

@@ -44,7 +44,7 @@ from streamrnn.wire import (
     unpack,
 )
 from streamrnn.workers.intake import Intake, Refused, warm_up
-from streamrnn.workers.journal import Journal, JournalFull
+from streamrnn.workers.journal import Journal, JournalFull, NoJournal
 from streamrnn.workers.lines import Lines, frame_with
 from streamrnn.workers.member import Failure, Member
 from streamrnn.workers.requests import Progress, Verdict
@@ -78,7 +78,8 @@ class Gate:
         self.open = False  # frames are let in
         self.ended = False
         start = self.order["journal_start"]
-        self.journal = Journal(Path(self.order["journal"]), self.order["run"], start + 1)
+        journal = Journal if self.order["journal_enabled"] else NoJournal
+        self.journal = journal(Path(self.order["journal"]), self.order["run"], start + 1)
         if start + 1 < self.journal.begins:
             raise Failure(f"{self.journal.path} begins behind the last good checkpoint: what was between is lost")
         self.replaying: Iterator[tuple[int, bytes, Any]] | None = None

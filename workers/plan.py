@@ -128,6 +128,7 @@ def gate_order(config: Config, manifest: Manifest) -> dict[str, Any]:
         "run": manifest.run,
         "journal": str(config.folder / "journal"),
         "journal_start": manifest.journal,
+        "journal_enabled": config.journal.enabled,
         "journal_bytes": config.journal.largest,
         "acknowledge": config.journal.acknowledge,
     }

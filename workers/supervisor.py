@@ -188,6 +188,9 @@ class Supervisor:
         bind(self.outer, self.config.sockets.control)
         compile_kernels(tell)
         tell("starting the workers")
+        if not self.config.journal.enabled:
+            text = "journal.enabled is false: when a process dies, what came after the last checkpoint is lost"
+            logs.tell("warning", "no_journal", text)
         os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
         try:
             self.launch()
@@ -500,7 +503,7 @@ class Supervisor:
         if self.save_failed:
             return time.monotonic() - when >= SAVE_RETRY
         waits = FULL_WAIT if self.workers[GATE].facts.get("full") else state.checkpoint_seconds
-        return time.monotonic() - when >= waits or 0 < state.checkpoint_frames <= done
+        return 0 < waits <= time.monotonic() - when or 0 < state.checkpoint_frames <= done
 
     def step(self, timeout: float = 0.1) -> bool:
         """Go on for a moment; False when everything has been saved and it is time to close."""
