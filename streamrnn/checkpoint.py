@@ -20,8 +20,10 @@ from safetensors.numpy import load as load_bytes
 from safetensors.numpy import load_file
 from safetensors.numpy import save as save_bytes
 
+from streamrnn.buffers import INPUTS
 from streamrnn.feedback import Last
-from streamrnn.schedule import FRAMES, FREE, SLOT, TARGETS, Schedule
+from streamrnn.schedule import CLOSED, FRAMES, FREE, LEARNED, SLOT, TARGETS, WINDOW, Schedule
+from streamrnn.wire import NOT_JSON
 
 if TYPE_CHECKING:
     from streamrnn.network import Network
@@ -33,6 +35,7 @@ PARAMETERS = ("W_xh", "W_hh", "b_h", "b_hn", "W_hy", "b_y")  # as they lie in a 
 WHOLE = ("moments", "grads", "counters")  # kept as they are
 BY_STREAM = ("state", "stats")  # one row a stream
 BY_WINDOW = ("tape", "tokens")  # one row an open window
+MANY = 2**62  # windows: as many as no network has seen
 
 Tensors = dict[str, np.ndarray]
 
@@ -108,15 +111,31 @@ def take(owners: Sequence[Any], schedule: Schedule, streams: int) -> list[Tensor
 
 
 def put_one(out: np.ndarray, tensor: np.ndarray) -> None:
-    """Raises ValueError where numpy would broadcast."""
-    if out.shape != tensor.shape:
-        raise ValueError(f"shape {tensor.shape} instead of {out.shape}")
+    """Raises ValueError where numpy would broadcast or convert."""
+    if (out.shape, out.dtype) != (tensor.shape, tensor.dtype):
+        raise ValueError(f"{tensor.dtype} {tensor.shape} instead of {out.dtype} {out.shape}")
     out[...] = tensor
 
 
+def check_schedule(windows: np.ndarray, counters: np.ndarray, schedule: Schedule) -> None:
+    """Raises ValueError where they would lead a kernel outside its buffers."""
+    put_one(schedule.counters.copy(), counters)
+    put_one(schedule.streams[: len(windows)].copy(), windows)
+    most, is_open = schedule.config[WINDOW], windows[:, SLOT] >= 0
+    counts = windows[:, [FRAMES, TARGETS]]
+    if (counts < 0).any() or (counts > most).any() or counts[~is_open].any() or is_open.sum() > len(schedule.free):
+        raise ValueError("windows that cannot be")
+    if not 0 <= counters[CLOSED] == counters[LEARNED] < MANY:
+        raise ValueError("a window that was closed and not learned from")
+
+
 def put(kept: Sequence[Tensors], owners: Sequence[Any], schedule: Schedule) -> None:
-    """Bring stages back to what `take` gave, in buffers that may have room for more streams."""
+    """Bring stages back to what `take` gave, in buffers that may have room for more streams.
+
+    Raises KeyError or ValueError if it is not of such stages.
+    """
     windows = kept[0]["windows"]
+    check_schedule(windows, kept[0]["schedule"], schedule)
     streams, is_open = len(windows), windows[:, SLOT] >= 0
     count = int(is_open.sum())
     for tensors, owner in zip(kept, owners, strict=True):
@@ -126,9 +145,11 @@ def put(kept: Sequence[Tensors], owners: Sequence[Any], schedule: Schedule) -> N
         for name in WHOLE:
             put_one(getattr(stage, name), tensors[name])
         for name in BY_STREAM:
-            getattr(stage, name)[:streams] = tensors[name]
+            put_one(getattr(stage, name)[:streams], tensors[name])
         for name in BY_WINDOW:
-            getattr(stage, name)[:count] = tensors[name]
+            put_one(getattr(stage, name)[:count], tensors[name])
+        if (stage.tokens[:count] < -1).any() or (stage.tokens[:count] >= stage.config[INPUTS]).any():
+            raise ValueError("a token that the network does not take")
     schedule.counters[:] = kept[0]["schedule"]
     schedule.counters[FREE] = len(schedule.free) - count
     schedule.free[:] = np.arange(len(schedule.free) - 1, -1, -1)
@@ -240,7 +261,7 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     except OSError as error:
         raise CheckpointError(f"{folder}: no checkpoint to read there ({error.strerror})") from error
-    except msgspec.MsgspecError as error:
+    except NOT_JSON as error:
         raise CheckpointError(f"{folder / MANIFEST}: damaged ({error})") from error
     if manifest.format != FORMAT:
         raise CheckpointError(f"{folder}: written in format {manifest.format}, this version reads {FORMAT}")
@@ -258,7 +279,7 @@ def read_tensors(path: Path, manifest: Manifest) -> Tensors:
     """A file of a checkpoint. Raises CheckpointError if it is missing or not the one that was written."""
     try:
         return load_bytes(read_file(path, manifest))
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # KeyError: of a type that numpy has not
         raise CheckpointError(f"{path}: damaged ({error})") from error
 
 
@@ -284,7 +305,7 @@ def restore(folder: Path, manifest: Manifest, owners: Sequence[Any], first: int,
     kept = [read_stage(folder, first + i, manifest) for i in range(len(owners))]
     try:
         put(kept, owners, schedule)
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder}: does not fit this network ({error})") from error
 
 

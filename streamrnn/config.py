@@ -139,14 +139,14 @@ class Sockets(Section, frozen=True):
 class State(Section, frozen=True):
     folder: NonEmpty | None = None  # default: $XDG_STATE_HOME or ~/.local/state, then streamrnn/NAME
     keep: Annotated[int, Meta(ge=2, le=1000)] = 3  # checkpoints
-    checkpoint_seconds: Annotated[float, Meta(ge=0)] = 60.0  # from one checkpoint to the next, at most; 0 = any
+    checkpoint_seconds: Annotated[float, Meta(ge=0, le=1e9)] = 60.0  # from one checkpoint to the next, at most; 0 = any
     checkpoint_frames: Count = 0  # the same in frames; 0 = any number
 
 
 class Journal(Section, frozen=True):
     enabled: bool = True  # false: what came after the last checkpoint is lost when a process dies
     acknowledge: Literal["on-disk", "written"] = "on-disk"  # what a client's frame must be before it is told
-    largest: Annotated[int, Meta(ge=2**20)] = 2**32  # bytes of frames behind the last checkpoints
+    largest: Annotated[int, Meta(ge=2**20, le=2**50)] = 2**32  # bytes of frames behind the last checkpoints
 
 
 class Outputs(Section, frozen=True):
@@ -154,7 +154,7 @@ class Outputs(Section, frozen=True):
 
 
 class Supervision(Section, frozen=True):
-    heartbeat: Annotated[float, Meta(ge=0.5)] = 5.0  # seconds of silence after which a worker counts as stuck
+    heartbeat: Annotated[float, Meta(ge=0.5, le=1e9)] = 5.0  # seconds of silence after which a worker counts as stuck
     restarts: Count = 5  # in 60 seconds; then the daemon gives up
 
 

@@ -7,7 +7,6 @@ for what comes from outside.
 
 from collections import deque
 from functools import cached_property
-from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -16,6 +15,7 @@ import numpy as np
 from streamrnn.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FEEDBACK, FLAGS, INPUT, SCORED, TARGET, TOKEN
 
 Value = int | np.ndarray  # a class, or values (K,)
+HOTTEST = 1e6  # a temperature beyond would only make infinities
 
 
 class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -29,8 +29,8 @@ class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     own: float = 0.0  # share of outputs fed back in the place of targets
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < inf:
-            raise ValueError(f"temperature must be 0 or more, not {self.temperature}")
+        if not 0 <= self.temperature <= HOTTEST:
+            raise ValueError(f"temperature must be from 0 to {HOTTEST:g}, not {self.temperature}")
         if not 0 <= self.own <= 1:
             raise ValueError(f"own is a share from 0 to 1, not {self.own}")
         for name in ("top_k", "seed", "until", "max_length"):
@@ -120,9 +120,9 @@ def draw(probabilities: np.ndarray, temperature: float, top_k: int, rng: np.rand
     if temperature == 0:
         return int(np.argmax(probabilities))
     among = np.argsort(-probabilities, kind="stable")[: top_k or None]
-    with np.errstate(divide="ignore"):  # what cannot be is not drawn
+    with np.errstate(divide="ignore", over="ignore"):  # what cannot be, or hardly, is not drawn
         logits = np.log(probabilities[among].astype(np.float64))
-    weights = np.exp((logits - logits[0]) / temperature)
+        weights = np.exp((logits - logits[0]) / temperature)
     totals = np.cumsum(weights)
     return int(among[min(np.searchsorted(totals, rng.random() * totals[-1], side="right"), len(among) - 1)])
 

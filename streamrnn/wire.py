@@ -15,6 +15,7 @@ All little-endian. `number` is what the kind says: a window, a client's request,
 import sys
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from streamrnn.frames import COLUMNS
@@ -52,6 +53,9 @@ NOTHING = np.zeros(0, np.float32)
 
 class WireError(ValueError):
     """Bytes that are no message of this format and version."""
+
+
+NOT_JSON = msgspec.MsgspecError, UnicodeDecodeError, RecursionError  # what `msgspec.json.decode` raises
 
 
 class Message(NamedTuple):

@@ -138,7 +138,7 @@ WRONG = [
     ((b"g", one(X), b"{}", b""), "a stream's name, frames, and perhaps options, not 4 parts"),
     ((b"g", one(X), b"garbage"), "JSON is malformed"),
     ((b"g", one(X), b'{"tempratur": 1}'), "tempratur"),
-    ((b"g", one(X), b'{"temperature": -1}'), "temperature must be 0 or more"),
+    ((b"g", one(X), b'{"temperature": -1}'), "temperature must be from 0 to"),
     ((b"g", one(X), b'{"max_length": 2, "until": 1}'), "the stop symbol 1 is outside"),
     ((b"g", one(X, INPUT | END), b'{"max_length": 2}'), "only a frame with an input that does not end"),
 ]
@@ -329,7 +329,7 @@ def test_what_is_written_on_a_stream_can_be_gone_on_from(text):
         ("a", {"max_length": 0}, "max_length must be at least 1"),
         ("a", {"until": "ab"}, "until must be one byte"),
         ("a", {"until": 256}, r"token 256 is outside \[0, 256\)"),
-        ("a", {"temperature": -1.0}, "temperature must be 0 or more"),
+        ("a", {"temperature": -1.0}, "temperature must be from 0 to"),
         ("a", {"top_k": -1}, "top_k must not be negative"),
         ("a", {"seed": -1}, "seed must not be negative"),
     ],

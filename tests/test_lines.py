@@ -365,23 +365,23 @@ def test_the_previews_frames_have_room_of_their_own():
 
 def test_only_so_much_may_wait(monkeypatch):
     daemon, size = Daemon(), 8 * COLUMNS
-    monkeypatch.setattr(lines, "MOST_WAITING", 3 * size)
+    monkeypatch.setattr(lines, "MOST_WAITING", 3 * size + 3 * lines.OVERHEAD)
     daemon.take(b"x", "a", STEP, drawing=writing(1))
     daemon.take(b"x", "a", STEP, STEP, number=2)
+    daemon.close(b"x", "a", number=3)
     with pytest.raises(Refused, match='too much waits for stream "a"'):
-        daemon.take(b"x", "a", STEP, number=3)
-    daemon.take(b"x", "b", STEP, number=4)
-    daemon.close(b"x", "a", number=5)  # weighs nothing
+        daemon.close(b"x", "a", number=4)
+    daemon.take(b"x", "b", STEP, number=5)
     daemon.hear()
-    assert daemon.told() == [(ACCEPTED, 4), (RESULT, 1), (ACCEPTED, 1), (ACCEPTED, 2), (ACCEPTED, 5)]
+    assert daemon.told() == [(ACCEPTED, 5), (RESULT, 1), (ACCEPTED, 1), (ACCEPTED, 2), (ACCEPTED, 3)]
     assert daemon.idle
     daemon.take(b"x", "a", STEP, drawing=writing(1))
     daemon.take(b"x", "a", STEP, STEP, number=6)
-    assert daemon.lines.waiting == 3 * size
+    assert daemon.lines.waiting == 3 * size + 2 * lines.OVERHEAD
 
 
 def test_numbers_beside_the_frames_weigh_too(monkeypatch):
-    daemon, size = Daemon(VALUES), 8 * COLUMNS + 4 * WIDTH
+    daemon, size = Daemon(VALUES), lines.OVERHEAD + 8 * COLUMNS + 4 * WIDTH
     monkeypatch.setattr(lines, "MOST_WAITING", 2 * size - 1)
     daemon.take(b"x", "a", STEP, drawing=writing(1))
     with pytest.raises(Refused, match="too much waits"):

@@ -14,7 +14,7 @@ from streamrnn.frames import BEGIN, COLUMNS, EMIT, END, FLAGS, INPUT, SCORED, SE
 from streamrnn.wire import BARRIER, NAME, OUTPUT, PREVIEW, Message, as_text, pack, unpack
 from streamrnn.workers import publisher
 from streamrnn.workers.member import Member
-from streamrnn.workers.publisher import SCORE_FILE, History, Publisher, Score, answer_subscription, publish, topic
+from streamrnn.workers.publisher import SCORE_FILE, History, Publisher, Score, publish, topic
 
 
 @pytest.fixture
@@ -120,18 +120,6 @@ def test_each_stream_gets_its_own_outputs_in_order(listed):
         assert came.vectors.tolist() == [[k] * 3 for k in emitted]
 
 
-def test_subscriptions_are_counted_and_answered():
-    socket, subscribed = Socket(), {}
-    for data in (b"\1a\0", b"\1", b"\1a\0", b"\0never\0"):
-        answer_subscription(socket, subscribed, data)
-    assert socket.sent == [[b"a\0", b""], [b"", b""], [b"a\0", b""]]
-    assert subscribed == {b"a\0": 2, b"": 1}
-    for data in (b"\0a\0", b"\0", b"\0a\0", b"\0a\0"):
-        answer_subscription(socket, subscribed, data)
-    assert subscribed == {}
-    assert len(socket.sent) == 3
-
-
 @settings(deadline=None)
 @given(
     st.lists(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(FLAG_SETS)), min_size=1, max_size=5), max_size=12),
@@ -194,7 +182,8 @@ def test_a_publisher_counts_scores_and_publishes(tmp_path):
     folder = checkpoint.temporary_folder(tmp_path / checkpoint.number_name(6))
     worker.take(pack(outputs([(0, INPUT | EMIT | SCORED)])))
     assert worker.outputs.sent == []  # nobody listens
-    worker.subscribed[b""] = 1
+    worker.hear(b"\1")
+    worker.outputs.sent.clear()
     worker.take(name(1, "b"))
     data = pack(outputs([(0, SCORED), (0, INPUT | EMIT), (1, INPUT | EMIT | SCORED)]))
     worker.take(data)
@@ -213,7 +202,8 @@ def test_a_publisher_counts_scores_and_publishes(tmp_path):
 
 def test_what_is_no_message_or_of_another_epoch_is_counted_and_passed_over():
     worker = Publisher(Supervision(["a"]))
-    worker.subscribed[b""] = 1
+    worker.hear(b"\1")
+    worker.outputs.sent.clear()
     frame = outputs([(0, INPUT | EMIT | SCORED)])
     for data in (b"", b"x" * 100, pack(frame)[:-1], pack(frame._replace(epoch=3)), name(0, "b", epoch=5)):
         worker.take(data)
@@ -227,7 +217,8 @@ def test_what_is_no_message_or_of_another_epoch_is_counted_and_passed_over():
 @pytest.mark.parametrize("streams", [["a"], ["a", PREVIEW]])
 def test_samples_of_the_live_view_are_published_and_not_counted(streams):
     worker = Publisher(Supervision(streams))
-    worker.subscribed[b""] = 1
+    worker.hear(b"\1")
+    worker.outputs.sent.clear()
     worker.take(name(1, PREVIEW))
     worker.take(pack(outputs([(1, INPUT | EMIT), (1, INPUT | EMIT), (0, INPUT | EMIT)])))
     assert (worker.rows, worker.inputs) == (3, 1)
@@ -236,6 +227,30 @@ def test_samples_of_the_live_view_are_published_and_not_counted(streams):
     worker.take(pack(outputs([(1, INPUT | EMIT)])))
     assert worker.inputs == 2
     assert worker.outputs.sent[-1][0] == b"b\0"
+
+
+def test_whoever_subscribes_is_answered_and_nobody_can_unsubscribe_another():
+    worker = Publisher(Supervision(["a"]))
+    for data in (b"\1a\0", b"\1", b"\0a\0", b"\0", b"\0", b"\0never", b"nonsense", b"\2"):
+        worker.hear(data)
+    assert worker.outputs.sent == [[b"a\0", b""], [b"", b""]]
+    assert worker.facts()["bad"] == 2
+    worker.take(pack(outputs([(0, INPUT | EMIT)])))
+    assert worker.outputs.sent[-1][0] == b"a\0"
+
+
+def test_outputs_that_do_not_hold_together_are_counted_and_passed_over():
+    worker = Publisher(Supervision(["a"]))
+    good = outputs([(0, INPUT | EMIT), (0, SCORED)])
+    strange = outputs([(0, INPUT | EMIT), (5, SCORED)])
+    fewer = good._replace(extra=good.extra[1:]), good._replace(vectors=good.vectors[1:])
+    for message in (strange, *fewer, outputs([])):
+        worker.take(pack(message))
+    for number in (-1, 8, 2**62):
+        worker.take(name(number, "b"))
+    assert (worker.bad, worker.rows, worker.history.nbytes) == (7, 0, 0)
+    worker.take(pack(good))
+    assert (worker.bad, worker.rows) == (7, 2)
 
 
 def past(worker, stream, after, before):

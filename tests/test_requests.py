@@ -39,6 +39,17 @@ def test_who_has_not_greeted_must():
     assert known.look(ME, 1)[0] == Verdict.EARLY
 
 
+def test_only_what_has_come_in_its_turn_is_remembered():
+    known = greeted()
+    for number in range(-5, 100):
+        known.note(ME, number, done(number, "nonsense"))
+    assert known.facts() == []
+    assert known.refusals() == []
+    known.look(ME, 1)
+    known.note(ME, 1, done(1, "nonsense"))
+    assert known.refusals() == [(ME, 1, done(1, "nonsense"))]
+
+
 def test_after_a_failure_what_was_taken_goes_on_from_there():
     known = greeted(5, 6, 7, following=8)
     for number in (5, 6, 7):

@@ -11,9 +11,11 @@ from typing import Any, Literal
 import msgspec
 import zmq
 
+from streamrnn.wire import NOT_JSON
 from streamrnn.workers.member import bind
 
 LARGEST = 1 << 12  # bytes of a message
+MESSAGES = 64  # before the rest of the work goes on
 
 
 class Command(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,11 +42,13 @@ class Commands:
     def hear(self, actions: dict[str, Callable[[], Any]]) -> int:
         """Do what has come; how many were no commands. A checkpoint is answered by `answer_waiting`."""
         refused = 0
-        while self.socket.poll(0):
+        for _ in range(MESSAGES):
+            if not self.socket.poll(0):
+                break
             identity, *parts = self.socket.recv_multipart()
             try:
                 command = msgspec.json.decode(parts[0] if len(parts) == 1 else b"", type=Command)
-            except msgspec.MsgspecError:
+            except NOT_JSON:
                 refused += 1
                 self._answer(identity, error='say what to do: {"do": "stop"}, "reload" or "checkpoint"')
                 continue

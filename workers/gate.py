@@ -34,6 +34,7 @@ from streamrnn.wire import (
     BARRIER,
     CREDIT,
     GREETING,
+    NOT_JSON,
     OUTPUT,
     PREVIEW,
     RATE,
@@ -47,7 +48,7 @@ from streamrnn.workers.intake import Intake, Refused, warm_up
 from streamrnn.workers.journal import Journal, JournalFull, NoJournal
 from streamrnn.workers.lines import Lines, frame_with
 from streamrnn.workers.member import Failure, Member
-from streamrnn.workers.requests import Progress, Verdict
+from streamrnn.workers.requests import MOST_REQUESTS, Progress, Verdict
 
 OWN_STREAM = "source"  # the name of the daemon's own stream
 LARGEST_MESSAGE = 1 << 20  # bytes of a client's message; a larger one is refused
@@ -308,6 +309,8 @@ class Gate:
         unanswered = message.frames[:, SEQ].tolist()
         if message.number < 0 or any(b <= a for a, b in pairwise([0, *unanswered, max(message.number, 1)])):
             raise Refused("a greeting has rising numbers from 1, and the next one behind them")
+        if len(unanswered) > MOST_REQUESTS:
+            raise Refused(f"a greeting has {MOST_REQUESTS} numbers at most")
         self.lines.requests.greet(sender, unanswered, message.number)
 
     def turn_away(self, sender: bytes, number: int, verdict: Verdict, progress: Progress) -> None:
@@ -454,7 +457,7 @@ def drawing_of(options: bytes) -> Drawing:
     """What the last part of a client's message says. Raises Refused."""
     try:
         return msgspec.json.decode(options, type=Drawing)
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         raise Refused(f"options: {error}") from None
 
 

@@ -20,6 +20,7 @@ from streamrnn.workers.requests import Progress, Requests
 
 NEW_REQUEST = Progress()
 AGES = count()  # of requests, in the order in which they came
+OVERHEAD = 1 << 10  # bytes of a request, about, besides its numbers
 MOST_WAITING = 1 << 26  # bytes of messages that wait for their turn; more are refused
 
 
@@ -46,7 +47,7 @@ class Request:
 
     @property
     def nbytes(self) -> int:
-        return sum(part.nbytes for part in (self.message.frames, self.message.vectors, self.message.extra))
+        return OVERHEAD + sum(part.nbytes for part in (self.message.frames, self.message.vectors, self.message.extra))
 
 
 class Lines:
@@ -90,10 +91,13 @@ class Lines:
         request = Request(sender, name, message, drawing, before)
         if name in self.lines and self.waiting + request.nbytes > MOST_WAITING:
             raise Refused(f'too much waits for stream "{name}": wait for answers')
-        self.waiting += request.nbytes
-        self.lines.setdefault(name, deque()).append(request)
+        self._append(request)
         if len(self.lines[name]) == 1:
             self._advance(name)
+
+    def _append(self, request: Request) -> None:
+        self.waiting += request.nbytes
+        self.lines.setdefault(request.name, deque()).append(request)
 
     def drop_oldest(self, most: int) -> None:
         """Refuse the oldest requests that wait, until they have so many frames at most."""
@@ -242,7 +246,7 @@ class Lines:
         name = self.own.pop(sender, None)
         if name in self.intake.names or name in self.lines:
             assert name
-            self.lines.setdefault(name, deque()).append(Request(sender, name, Message(CLOSE), Drawing()))
+            self._append(Request(sender, name, Message(CLOSE), Drawing()))
 
     def stop(self, reason: str) -> None:
         """Refuse whatever is not done, and close the clients' own streams."""

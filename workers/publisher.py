@@ -20,7 +20,7 @@ from streamrnn.wire import BARRIER, CREDIT, NAME, OUTPUT, PREVIEW, Message, Wire
 from streamrnn.workers.member import Member
 
 RECENT, LAST = 10_000, 100_000  # frames scored
-MESSAGES = 64  # taken before subscriptions and orders are looked at
+MESSAGES = 64  # taken from one socket before the others are looked at
 CURVE = 512  # points at most
 CURVE_STEP = 1000  # frames scored in the first points of the curve
 SCORE_FILE = "score.safetensors"
@@ -148,8 +148,8 @@ class Publisher:
             self.restore(Path(self.order["resume"]))
         self.topics = {number: topic(text) for number, text in enumerate(self.order["streams"]) if text}
         self.preview = self.order["streams"].index(PREVIEW) if PREVIEW in self.order["streams"] else -1
-        self.subscribed: dict[bytes, int] = {}
-        self.outputs = member.public_socket(zmq.XPUB, self.order["outputs"], {zmq.XPUB_VERBOSER: 1})
+        self.wanted = False  # somebody has subscribed; that they are gone again nobody can tell for sure
+        self.outputs = member.public_socket(zmq.XPUB, self.order["outputs"], {zmq.XPUB_VERBOSE: 1})
         self.source = member.socket(zmq.PULL, bind=self.order["frames_in"])
         self.credit = member.socket(zmq.PUSH, connect=self.order["to_gate"])
 
@@ -162,8 +162,10 @@ class Publisher:
         while True:
             ready = dict(poller.poll(200))
             if self.outputs in ready:
-                while data := receive(self.outputs):
-                    answer_subscription(self.outputs, self.subscribed, data)
+                for _ in range(MESSAGES):
+                    if not (data := receive(self.outputs)):
+                        break
+                    self.hear(data)
             if self.source in ready:
                 for _ in range(MESSAGES):
                     if not (data := receive(self.source)):
@@ -187,12 +189,15 @@ class Publisher:
 
     def facts(self) -> dict[str, Any]:
         """How far it is, for the supervisor."""
-        return {
-            "inputs": self.inputs,
-            "bad": self.bad,
-            "subscriptions": sum(self.subscribed.values()),
-            **self.score.facts(),
-        }
+        return {"inputs": self.inputs, "bad": self.bad, **self.score.facts()}
+
+    def hear(self, data: bytes) -> None:
+        """One message from who listens: that somebody came (\\1 topic), which is answered, or went (\\0 topic)."""
+        if data[:1] == b"\1":
+            self.wanted = True
+            self.outputs.send_multipart([data[1:], b""])
+        elif data[:1] != b"\0":
+            self.bad += 1
 
     def take(self, data: bytes) -> None:
         """One message from the readout."""
@@ -201,14 +206,14 @@ class Publisher:
         except WireError:
             self.bad += 1
             return
-        if message.epoch != self.order["epoch"]:
+        if message.epoch != self.order["epoch"] or not self.fits(message):
             self.bad += 1
-        elif message.kind == OUTPUT and len(message.frames):
+        elif message.kind == OUTPUT:
             self.rows += len(message.frames)
             counted = message.frames[:, STREAM] != self.preview
             self.inputs += int(np.count_nonzero(message.frames[counted, FLAGS] & INPUT))
             self.score.add(message.extra)
-            if self.subscribed:
+            if self.wanted:
                 publish(self.outputs, message, self.topics, self.newest)
             self.newest[message.frames[:, STREAM]] = places(message.frames)
             self.place = int(places(message.frames[-1:])[0])
@@ -221,6 +226,16 @@ class Publisher:
                 self.preview = message.number if name == PREVIEW else -1
         elif message.kind == BARRIER:
             self.save(message.number)
+
+    def fits(self, message: Message) -> bool:
+        """Whether the outputs are of streams that there are, and as many as their frames ask for; or the name."""
+        if message.kind == NAME:
+            return 0 <= message.number < len(self.newest)
+        if message.kind != OUTPUT:
+            return True
+        streams = set(message.frames[:, STREAM].tolist())
+        counts = int(np.count_nonzero(emits(message))), len(message.frames)
+        return bool(streams) and streams <= self.topics.keys() and counts == (len(message.vectors), len(message.extra))
 
     def save(self, number: int) -> None:
         """Write what has been counted into the checkpoint that a barrier names."""
@@ -266,22 +281,16 @@ def receive(socket: zmq.Socket) -> bytes:
         return b""
 
 
-def answer_subscription(outputs: zmq.Socket, subscribed: dict[bytes, int], data: bytes) -> None:
-    """Note that somebody came (\\1 topic) or went (\\0 topic)."""
-    name = data[1:]
-    if data[:1] == b"\1":
-        subscribed[name] = subscribed.get(name, 0) + 1
-        outputs.send_multipart([name, b""])
-    elif name in subscribed:
-        subscribed[name] -= 1
-        if not subscribed[name]:
-            del subscribed[name]
+def emits(message: Message) -> np.ndarray:
+    """Which of its frames have an output."""
+    emitted: np.ndarray = message.frames[:, FLAGS] & (INPUT | EMIT) == INPUT | EMIT
+    return emitted
 
 
 def rows_of(message: Message, own: np.ndarray) -> Message:
     """The message of those rows alone."""
-    emitted = (message.frames[:, FLAGS] & (INPUT | EMIT)) == INPUT | EMIT
-    return message._replace(frames=message.frames[own], vectors=message.vectors[own[emitted]], extra=message.extra[own])
+    vectors = message.vectors[own[emits(message)]]
+    return message._replace(frames=message.frames[own], vectors=vectors, extra=message.extra[own])
 
 
 def publish(outputs: zmq.Socket, message: Message, topics: dict[int, bytes], newest: np.ndarray) -> None:

@@ -54,11 +54,12 @@ class Requests:
         self._clients.setdefault(sender, _Client()).requests[number] = progress
 
     def note(self, sender: bytes, number: int, progress: Progress) -> None:
-        """How far a request is; those of clients that have not greeted are not remembered."""
-        if sender in self._clients:
-            self._clients[sender].requests[number] = progress
+        """How far a request is; only those that have come in their turn from who has greeted are remembered."""
+        client = self._clients.get(sender)
+        if client and number in client.come:
+            client.requests[number] = progress
             if progress.reason:
-                self._clients[sender].refused.add(number)
+                client.refused.add(number)
                 self._refusing.add(sender)
 
     def refusals(self) -> list[tuple[bytes, int, Progress]]:

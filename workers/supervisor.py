@@ -22,6 +22,7 @@ from streamrnn.config import Config, ConfigError, taken_over
 from streamrnn.jit import CACHE_FOLDER
 from streamrnn.network import Network
 from streamrnn.service import ServiceManager
+from streamrnn.wire import NOT_JSON
 from streamrnn.workers.commands import Commands
 from streamrnn.workers.gate import LARGEST_MESSAGE
 from streamrnn.workers.health import Health, good_checkpoint
@@ -39,6 +40,7 @@ SAVE_RETRY = 10.0  # seconds until another checkpoint is tried where one could n
 FULL_WAIT = 1.0  # seconds from one checkpoint to the next while the journal has no room
 START_PATIENCE = 10  # heartbeats that a worker may be silent while it gets ready
 RESTART_SPAN = 60.0  # seconds in which restarts are counted
+MESSAGES = 64  # of clients, before workers are heard again
 RATE_SPAN = 3.0  # seconds over which frames per second are taken
 
 
@@ -278,7 +280,9 @@ class Supervisor:
             while self.inner.poll(0):
                 identity, facts, *data = self.inner.recv_multipart()
                 self.hear(self.workers[identity.decode()], msgspec.json.decode(facts), data)
-            while self.outer.poll(0):
+            for _ in range(MESSAGES):
+                if not self.outer.poll(0):
+                    break
                 identity, *parts = self.outer.recv_multipart()
                 if answer := self.answer(identity, parts):
                     self.reply(identity, answer)
@@ -322,7 +326,7 @@ class Supervisor:
         """What a client asked for: "hello", "status", or "history", which the publisher answers."""
         try:
             asked = msgspec.json.decode(parts[0] if len(parts) == 1 else b"", type=Hello | Status | Past)
-        except msgspec.MsgspecError:
+        except NOT_JSON:
             self.refused += 1
             return {"error": 'ask for "hello" or "status" with a JSON object such as {"ask": "status"}'}
         if isinstance(asked, Status):

@@ -1,0 +1,169 @@
+"""Feed broken inputs to everything that reads what comes from outside: `python -m benchmarks.fuzz`.
+
+Good messages, configs and checkpoints are mutated, or nothing but noise is made up, and fed to the real code in this
+process. Each must be taken or refused as documented: any other exception, five seconds without an answer, or memory
+that grows is a fault. What led to it is written to a file, which --replay feeds again.
+"""
+
+import gc
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Annotated, Any
+
+import msgspec
+import psutil
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from benchmarks.fuzz_targets import TARGETS, Target
+
+INPUTS = 1_000_000
+LIFE = 1000  # inputs until a target is made anew
+LIMIT = 5.0  # seconds that an input may take
+GROWTH = 8.0  # MiB that the process may grow by after a tenth of a target's inputs
+
+
+class Hang(BaseException):
+    """An input took too long."""
+
+
+class Case(msgspec.Struct):
+    """What led to a fault: the last of these inputs, fed to a target made with that seed."""
+
+    target: str
+    seed: int
+    inputs: list[list[bytes]]
+    fault: str = ""
+
+
+class Tally(msgspec.Struct):
+    """What came of a target's inputs."""
+
+    inputs: int = 0
+    accepted: int = 0
+    seconds: float = 0.0
+    growth: float = 0.0  # MiB
+    case: Case | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether no input fell through."""
+        return self.case is None and self.growth <= GROWTH
+
+
+def limited(run: Callable[..., Any], *arguments: Any) -> Any:
+    """What it returns. Raises Hang if that takes too long."""
+    signal.signal(signal.SIGALRM, hang)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    try:
+        return run(*arguments)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def hang(*_: Any) -> None:
+    raise Hang(f"no answer within {LIMIT} s")
+
+
+def resident() -> float:
+    """MiB of this process."""
+    gc.collect()
+    return float(psutil.Process().memory_info().rss / 2**20)
+
+
+def made(case: Case) -> Target:
+    """A target as it was made."""
+    return next(kind for kind in TARGETS if kind.name == case.target)(Random(case.seed))
+
+
+def live(case: Case, inputs: int, tally: Tally) -> None:
+    """The life of a target: make it, feed it that many inputs, and end it."""
+    with closing(made(case)) as target:
+        for _ in range(inputs):
+            case.inputs.append(target.make())
+            tally.inputs += 1
+            tally.accepted += limited(target.take, case.inputs[-1])
+
+
+def replay(case: Case) -> None:
+    """Feed a case again. Raises what it raised."""
+    with closing(made(case)) as target:
+        for parts in case.inputs:
+            limited(target.take, parts)
+
+
+def shortest(case: Case) -> Case:
+    """The last input alone, where that is enough."""
+    alone = msgspec.structs.replace(case, inputs=case.inputs[-1:])
+    try:
+        replay(alone)
+    except (Exception, Hang):
+        return alone
+    return case
+
+
+def fuzz(name: str, inputs: int, seed: int, tell: Callable[[int], Any] = lambda more: None) -> Tally:
+    """Feed so many inputs to a target, up to the first fault; tell: of each thousand or fewer that are through."""
+    tally, random, start, held = Tally(), Random(f"{seed} {name}"), time.monotonic(), resident()
+    while tally.inputs < inputs and not tally.case:
+        case = Case(name, random.randrange(2**62), [])
+        try:
+            live(case, min(LIFE, inputs - tally.inputs), tally)
+        except (Exception, Hang):
+            tally.case = msgspec.structs.replace(shortest(case), fault=traceback.format_exc())
+        if tally.inputs <= max(LIFE, inputs // 10):
+            held = resident()
+        tell(len(case.inputs))
+    tally.seconds, tally.growth = time.monotonic() - start, resident() - held
+    return tally
+
+
+def table(found: dict[str, Tally]) -> Table:
+    """What came of all."""
+    made = Table(title="fuzzing", title_justify="left")
+    for column in ("", "inputs", "accepted", "refused", "per second", "MiB more", ""):
+        made.add_column(column, justify="right" if column else "left")
+    for name, tally in found.items():
+        counts = tally.inputs, tally.accepted, tally.inputs - tally.accepted, round(tally.inputs / tally.seconds)
+        verdict = "good" if tally.good else "FAULT" if tally.case else "GROWS"
+        made.add_row(name, *(f"{count:,}" for count in counts), f"{tally.growth:.1f}", verdict)
+    return made
+
+
+def main(
+    inputs: Annotated[int, typer.Option(min=1000, help="How many, over all targets.")] = INPUTS,
+    seed: Annotated[int, typer.Option(help="Other inputs with another one.")] = 0,
+    again: Annotated[Path | None, typer.Option("--replay", metavar="FILE", help="Feed what led to a fault.")] = None,
+) -> None:
+    """Feed broken inputs to all that reads from outside; exit code 1 if anything but the documented came of one."""
+    if again:
+        case = msgspec.json.decode(again.read_bytes(), type=Case)
+        replay(case)
+        print(f"{case.target}: {len(case.inputs)} inputs, no fault")
+        return
+    found: dict[str, Tally] = {}
+    with Progress(console=Console(stderr=True)) as progress:
+        for kind in TARGETS:
+            count = inputs * kind.share // 1000
+            task = progress.add_task(kind.name, total=count)
+            found[kind.name] = fuzz(kind.name, count, seed, partial(progress.advance, task))
+    Console().print(table(found))
+    for name, tally in found.items():
+        if tally.case:
+            path = Path(f"fuzz-{name.replace(' ', '-')}.json")
+            path.write_bytes(msgspec.json.encode(tally.case))
+            print(f"{name}: {tally.case.fault}{path} holds what led to it: --replay {path}", file=sys.stderr)
+    raise typer.Exit(0 if all(tally.good for tally in found.values()) else 1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
