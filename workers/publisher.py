@@ -17,6 +17,7 @@ import zmq
 from streamrnn import checkpoint
 from streamrnn.frames import EMIT, FLAGS, INPUT, STREAM, places
 from streamrnn.wire import BARRIER, CREDIT, NAME, OUTPUT, PREVIEW, Message, WireError, pack, text_of, unpack
+from streamrnn.workers.door import open_door
 from streamrnn.workers.member import Member
 
 RECENT, LAST = 10_000, 100_000  # frames scored
@@ -24,6 +25,7 @@ MESSAGES = 64  # taken before subscriptions and orders are looked at
 CURVE = 512  # points at most
 CURVE_STEP = 1000  # frames scored in the first points of the curve
 SCORE_FILE = "score.safetensors"
+LARGEST_SUBSCRIPTION = 1 << 12  # bytes
 ANSWER = 1 << 20  # bytes of the history in one answer, about
 NONE = -1  # instead of a place or a number
 
@@ -149,21 +151,23 @@ class Publisher:
         self.topics = {number: topic(text) for number, text in enumerate(self.order["streams"]) if text}
         self.preview = self.order["streams"].index(PREVIEW) if PREVIEW in self.order["streams"] else -1
         self.subscribed: dict[bytes, int] = {}
-        self.outputs = member.public_socket(zmq.XPUB, self.order["outputs"], {zmq.XPUB_VERBOSER: 1})
+        options = {zmq.MAXMSGSIZE: LARGEST_SUBSCRIPTION, zmq.XPUB_VERBOSER: 1}
+        self.door = open_door(member, zmq.XPUB, self.order["outputs"], options, self.order["keys"])
         self.source = member.socket(zmq.PULL, bind=self.order["frames_in"])
         self.credit = member.socket(zmq.PUSH, connect=self.order["to_gate"])
 
     def run(self) -> None:
         """Until told to stop."""
-        poller = zmq.Poller()
-        for socket in (self.source, self.outputs, self.member.control):
-            poller.register(socket, zmq.POLLIN)
+        poller = self.poller()
         self.member.report("ready")
         while True:
+            if self.door.look():  # whoever was here subscribes anew
+                self.subscribed.clear()
+                poller = self.poller()
             ready = dict(poller.poll(200))
-            if self.outputs in ready:
-                while data := receive(self.outputs):
-                    answer_subscription(self.outputs, self.subscribed, data)
+            if self.door.socket in ready:
+                while data := receive(self.door.socket):
+                    answer_subscription(self.door.socket, self.subscribed, data)
             if self.source in ready:
                 for _ in range(MESSAGES):
                     if not (data := receive(self.source)):
@@ -178,6 +182,13 @@ class Publisher:
                 if order["kind"] == "history":
                     self.tell(order)
 
+    def poller(self) -> zmq.Poller:
+        """For all that comes in."""
+        poller = zmq.Poller()
+        for socket in (self.source, self.door.socket, self.member.control):
+            poller.register(socket, zmq.POLLIN)
+        return poller
+
     def give_credit(self) -> None:
         """Tell the gate what has gone through: seldom, and often enough that it never waits for nothing."""
         spare = self.order["in_flight"] - self.order["block"]
@@ -190,6 +201,7 @@ class Publisher:
         return {
             "inputs": self.inputs,
             "bad": self.bad,
+            "strangers": self.door.strangers,
             "subscriptions": sum(self.subscribed.values()),
             **self.score.facts(),
         }
@@ -209,7 +221,7 @@ class Publisher:
             self.inputs += int(np.count_nonzero(message.frames[counted, FLAGS] & INPUT))
             self.score.add(message.extra)
             if self.subscribed:
-                publish(self.outputs, message, self.topics, self.newest)
+                publish(self.door.socket, message, self.topics, self.newest)
             self.newest[message.frames[:, STREAM]] = places(message.frames)
             self.place = int(places(message.frames[-1:])[0])
             self.history.add(message, data)
