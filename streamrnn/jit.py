@@ -28,23 +28,9 @@ WORKERS = PACKAGE.parent / "workers"  # in the source tree; installed, the worke
 # sources that no kernel is made of: a change in them leaves the machine code as it is
 APART = {"__main__", "addresses", "checkpoint", "checkpoints", "cli", "client", "commands", "config", "exits"}
 APART |= {"feedback", "keyring", "keys", "logs", "network", "private", "remote", "service", "sources", "verbs"}
-APART |= {
-    "view",
-    "vocabulary",
-    "door",
-    "gate",
-    "health",
-    "journal",
-    "lines",
-    "member",
-    "nursery",
-    "plan",
-    "publisher",
-    "requests",
-    "stages",
-    "state",
-}
-APART |= {"supervisor"}
+APART |= {"view", "vocabulary"}
+APART |= {"door", "gate", "health", "journal", "lines", "member", "nursery", "plan", "publisher", "requests"}
+APART |= {"stages", "state", "supervisor"}
 
 
 def cache_folder() -> Path:

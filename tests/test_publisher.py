@@ -162,11 +162,33 @@ def test_the_history_gives_what_it_holds_of_a_stream(sent, most, between, answer
 # --- the worker ------------------------------------------------------------------------------------------------------
 
 
+class Door:
+    """One that anybody may use and nobody does."""
+
+    strangers = 0
+
+    def __init__(self, *_):
+        self.socket = Socket()
+
+
+@pytest.fixture(autouse=True)
+def no_door(monkeypatch):
+    monkeypatch.setattr(publisher, "open_door", Door)
+
+
 class Supervision:
     """What a publisher's process gets from its `Member`."""
 
     def __init__(self, streams):
-        self.order = {"epoch": 4, "streams": streams, "max_streams": 8, "history": 2000, "resume": None, "score": False}
+        self.order = {
+            "epoch": 4,
+            "streams": streams,
+            "max_streams": 8,
+            "history": 2000,
+            "resume": None,
+            "score": False,
+            "keys": None,
+        }
         self.order |= dict.fromkeys(("outputs", "frames_in", "to_gate"), "")
         self.reports = []
 
@@ -176,7 +198,6 @@ class Supervision:
     def socket(self, *_, **__):
         return Socket()
 
-    public_socket = socket
     save = Member.save
 
     def report(self, kind, data=(), **facts):
@@ -193,12 +214,12 @@ def test_a_publisher_counts_scores_and_publishes(tmp_path):
     worker.order["checkpoints"] = str(tmp_path)
     folder = checkpoint.temporary_folder(tmp_path / checkpoint.number_name(6))
     worker.take(pack(outputs([(0, INPUT | EMIT | SCORED)])))
-    assert worker.outputs.sent == []  # nobody listens
+    assert worker.door.socket.sent == []  # nobody listens
     worker.subscribed[b""] = 1
     worker.take(name(1, "b"))
     data = pack(outputs([(0, SCORED), (0, INPUT | EMIT), (1, INPUT | EMIT | SCORED)]))
     worker.take(data)
-    assert [parts[0] for parts in worker.outputs.sent] == [b"a\0", b"b\0"]
+    assert [parts[0] for parts in worker.door.socket.sent] == [b"a\0", b"b\0"]
     facts = worker.facts()
     assert (worker.rows, facts["inputs"], facts["scored"], facts["bad"]) == (4, 3, 3, 0)
     assert facts["loss"] == pytest.approx((0 + 0 + 2) / 3)
@@ -219,9 +240,9 @@ def test_what_is_no_message_or_of_another_epoch_is_counted_and_passed_over():
         worker.take(data)
     assert worker.facts()["bad"] == 5
     assert (worker.rows, worker.inputs, worker.score.scored) == (0, 0, 0)
-    assert worker.outputs.sent == []
+    assert worker.door.socket.sent == []
     worker.take(pack(frame))
-    assert worker.outputs.sent == [[b"a\0", pack(frame._replace(number=-1))]]
+    assert worker.door.socket.sent == [[b"a\0", pack(frame._replace(number=-1))]]
 
 
 @pytest.mark.parametrize("streams", [["a"], ["a", PREVIEW]])
@@ -231,11 +252,11 @@ def test_samples_of_the_live_view_are_published_and_not_counted(streams):
     worker.take(name(1, PREVIEW))
     worker.take(pack(outputs([(1, INPUT | EMIT), (1, INPUT | EMIT), (0, INPUT | EMIT)])))
     assert (worker.rows, worker.inputs) == (3, 1)
-    assert sorted(parts[0] for parts in worker.outputs.sent) == [b"a\0", topic(PREVIEW)]
+    assert sorted(parts[0] for parts in worker.door.socket.sent) == [b"a\0", topic(PREVIEW)]
     worker.take(name(1, "b"))  # the number serves again
     worker.take(pack(outputs([(1, INPUT | EMIT)])))
     assert worker.inputs == 2
-    assert worker.outputs.sent[-1][0] == b"b\0"
+    assert worker.door.socket.sent[-1][0] == b"b\0"
 
 
 def past(worker, stream, after, before):
