@@ -302,17 +302,19 @@ class Client(Verbs):
         self._context.destroy(linger=None)
 
     def _ask(self, what: str) -> dict[str, Any]:
-        try:
-            self._control.send(msgspec.json.encode({"ask": what}))
-            answered = self._control.poll(int(self.timeout * 1000))
-        except zmq.Again:  # not let in
-            answered = 0
-        if not answered:
-            self._control.setsockopt(zmq.LINGER, 0)
-            known = ", and does it know this key" if self._key else ""
-            waited = f"no daemon answers at {self._control_endpoint} (waited {self.timeout} s)"
-            raise DaemonGone(f"{waited}; is it running{known}?")
-        return msgspec.json.decode(self._control.recv())
+        """One answer; a question may be lost when the daemon opens its sockets anew, so it is asked again."""
+        deadline = time.monotonic() + self.timeout
+        while (left := deadline - time.monotonic()) > 0:
+            with suppress(zmq.Again):  # not let in
+                self._control.send(msgspec.json.encode({"ask": what}))
+            while self._control.poll(int(min(left, RETRY) * 1000)):
+                facts = msgspec.json.decode(self._control.recv())
+                if ("state" in facts) == (what == "status"):  # no late answer to another question
+                    return facts
+        self._control.setsockopt(zmq.LINGER, 0)
+        known = ", and does it know this key" if self._key else ""
+        waited = f"no daemon answers at {self._control_endpoint} (waited {self.timeout} s)"
+        raise DaemonGone(f"{waited}; is it running{known}?")
 
     def status(self) -> dict[str, Any]:
         """How the daemon is: state, frames, frames_per_second, loss, refused, workers, ..."""

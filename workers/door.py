@@ -22,6 +22,7 @@ from streamrnn.workers.member import Failure, Member, bind
 LOOK_INTERVAL = 1.0  # seconds between looks at the keys
 CLOSE_TIMEOUT = 5.0  # seconds until an address must be free again
 REFUSED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+GONE = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL  # as a plain client does when it sees that it must show a key
 
 
 class Door:
@@ -38,6 +39,7 @@ class Door:
         self._own = self._keys.own() if self._keys else None
         self._authenticator: Any = None
         self._strangers = 0
+        self._refused = REFUSED | (GONE if keys else 0)
         self._admitted: set[str] = set()  # keys with which clients have come in
         self._looked = time.monotonic()
         self._open = False
@@ -54,7 +56,7 @@ class Door:
             self.socket.curve_secretkey = self._own.secret.encode()
             self.socket.curve_server = True
         address = f"inproc://door-{id(self.socket)}"
-        self.socket.monitor(address, REFUSED | zmq.EVENT_CLOSED)
+        self.socket.monitor(address, self._refused | zmq.EVENT_CLOSED)
         self._events = self._context.socket(zmq.PAIR)
         self._events.setsockopt(zmq.RCVHWM, 0)  # a socket waits where its events are not taken
         self._events.connect(address)
@@ -118,7 +120,7 @@ class Door:
         """Which it was, of what befell the socket."""
         head, _ = self._events.recv_multipart()
         event = int.from_bytes(head[:2], sys.byteorder)
-        self._strangers += bool(event & REFUSED)
+        self._strangers += bool(event & self._refused)
         return event
 
     def _leave_address(self) -> None:
