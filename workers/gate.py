@@ -96,8 +96,11 @@ class Gate:
             zmq.RCVHWM: MOST_UNREAD,
             zmq.ROUTER_MANDATORY: 1,
             zmq.ROUTER_HANDOVER: 1,  # a client that comes back keeps its name
-            zmq.HEARTBEAT_IVL: 5000,
-            zmq.HEARTBEAT_TIMEOUT: 15000,
+            # not ZeroMQ's heartbeat: libzmq 4.3 aborts when one is due to a peer that has gone with its messages unread
+            zmq.TCP_KEEPALIVE: 1,
+            zmq.TCP_KEEPALIVE_IDLE: 10,
+            zmq.TCP_KEEPALIVE_INTVL: 5,
+            zmq.TCP_KEEPALIVE_CNT: 2,
         }
         self.door = open_door(member, zmq.ROUTER, self.order["gate"], limits, self.order["keys"])
         self.messages = member.socket(zmq.PULL, bind=self.order["to_gate"])
