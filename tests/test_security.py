@@ -1,5 +1,6 @@
 """Strangers at a real daemon's sockets, over tcp with CURVE: none gets in, hears anything, or changes anything."""
 
+import json
 import os
 import socket
 import stat
@@ -116,7 +117,8 @@ def test_a_client_with_a_key_gets_in(daemon, ann):
         out = ann.step(7, stream="mine")
         assert next(outputs).y.tolist() == out.y.tolist()
     assert ann.outputs("mine", out.seq - 1, out.seq + 1)[0].y.tolist() == out.y.tolist()
-    assert ann.status()["state"] == "running"
+    words = ["--control", daemon.addresses["control"], "--key", str(daemon.file("ann")), "--json"]
+    assert json.loads(CliRunner().invoke(app, ["status", *words]).output)["state"] == ann.status()["state"] == "running"
     knock(daemon, ann)  # what strangers must not get
 
 
