@@ -1,9 +1,9 @@
 """A daemon at full speed with clients that come and go: `python -m benchmarks.soak`.
 
-Each client lives for some seconds: it steps, sends, has the daemon write, listens to outputs, and then goes, politely or
-without a word, leaving its stream to be closed by another. Every ten seconds the memory and the open descriptors of each
-process of the daemon are noted. In the end both must be flat, and the daemon must have taken as many frames as clients
-were told it had.
+Each client lives for some seconds: it steps, sends, asks about sequences, listens to outputs, and then goes, politely
+or without a word, leaving its stream to be closed by another. Every ten seconds the memory and the open descriptors of
+each process of the daemon are noted. In the end both must be flat, and the daemon must have taken as many frames as
+clients were told it had.
 """
 
 import multiprocessing

@@ -2,6 +2,7 @@
 
 from streamrnn.checkpoint import CheckpointError
 from streamrnn.client import Client, DaemonGone, FrameRefused, Output
+from streamrnn.keys import KeysError
 from streamrnn.layers import GRU, LSTM, RNN
 from streamrnn.network import Network, load
 from streamrnn.optimizers import SGD, Adagrad, Adam, RMSprop
@@ -20,6 +21,7 @@ __all__ = [
     "DaemonGone",
     "FrameRefused",
     "Gaussian",
+    "KeysError",
     "Linear",
     "Network",
     "Output",

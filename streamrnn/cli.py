@@ -12,11 +12,12 @@ import msgspec
 import typer
 from rich.console import Console
 
-from streamrnn import checkpoints, commands, logs, remote, view
+from streamrnn import checkpoints, commands, keyring, logs, remote, view
 from streamrnn import config as configs
 from streamrnn.checkpoint import CheckpointError
 from streamrnn.client import Client, DaemonGone, FrameRefused
 from streamrnn.exits import Exit, fail
+from streamrnn.keys import Keys, KeysError
 from streamrnn.wire import PREVIEW
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.add_typer(commands.app)
 app.add_typer(remote.app)
 app.add_typer(checkpoints.app, name="checkpoints")
+app.add_typer(keyring.app, name="keys")
 
 SAMPLE_INTERVAL = 5.0  # seconds between lines of generated text
 SAMPLE_LENGTH = 64
@@ -90,7 +92,7 @@ def run(
         fail(str(error), Exit.USAGE)
     except GaveUp as error:
         fail(str(error), Exit.GAVE_UP)
-    except (CheckpointError, Failure, OSError) as error:
+    except (CheckpointError, KeysError, Failure, OSError) as error:
         fail(str(error))
     if json:
         temporary = json.with_name(json.name + ".writing")
@@ -119,7 +121,7 @@ def watch(supervisor: Any, settings: configs.Config, console: Console) -> dict[s
     samples: list[str] = []
     over = threading.Event()
     if not console.quiet and settings.input.kind == "tokens" and settings.predict == "next":
-        threading.Thread(target=write_samples, args=(settings.sockets.control, samples, over), daemon=True).start()
+        threading.Thread(target=write_samples, args=(settings, samples, over), daemon=True).start()
     try:
         while supervisor.step():
             status = supervisor.status()
@@ -173,10 +175,11 @@ def facts(supervisor: Any, settings: configs.Config) -> dict[str, Any]:
     }
 
 
-def write_samples(control: str, samples: list[str], over: threading.Event) -> None:
+def write_samples(settings: configs.Config, samples: list[str], over: threading.Event) -> None:
     """Have the daemon write a line now and then, until it is over."""
     try:
-        with Client(control) as client:
+        key = Keys(settings.keys).path if settings.security.curve else None
+        with Client(settings.sockets.control, key=key) as client:
             while not over.wait(SAMPLE_INTERVAL):
                 text = client.generate("The ", max_length=SAMPLE_LENGTH, temperature=0.7, stream=PREVIEW)
                 samples.append(text)

@@ -4,6 +4,7 @@ A client belongs to one thread. Every call has a timeout. What the daemon has no
 recognises what it has taken, so that a failure there loses no frame and takes none twice.
 """
 
+import os
 import secrets
 import time
 from collections import deque
@@ -16,6 +17,7 @@ import msgspec
 import numpy as np
 import zmq
 
+from streamrnn.addresses import as_seen_with
 from streamrnn.feedback import Drawing, Shape, Value
 from streamrnn.frames import (
     BEGIN,
@@ -35,6 +37,7 @@ from streamrnn.frames import (
     places,
 )
 from streamrnn.inputs import as_vector
+from streamrnn.keys import Key, connect_with, load
 from streamrnn.verbs import Verbs
 from streamrnn.wire import (
     ACCEPTED,
@@ -61,6 +64,7 @@ RETRY = 0.5  # seconds without an answer, after which requests are sent again
 NONE = -1  # before every place
 MOST_UNREAD = 100_000  # messages of outputs; what comes beyond is missed, and asked for again
 PARTING = 200  # milliseconds that a client's last word may take
+LARGEST_ANSWER = 1 << 26  # bytes; a daemon that sends more is cut off by the socket
 ROOM = 4096  # bytes of a message that are not frames
 
 
@@ -90,7 +94,15 @@ class Subscription:
     come for the timeout; None waits for ever.
     """
 
-    def __init__(self, context: zmq.Context, endpoint: str, past: "Past", stream: str | None, timeout: float | None):
+    def __init__(
+        self,
+        context: zmq.Context,
+        endpoint: str,
+        key: Key | None,
+        past: "Past",
+        stream: str | None,
+        timeout: float | None,
+    ) -> None:
         self.timeout = timeout
         self.missed: list[tuple[str, int, int]] = []
         self._past = past
@@ -101,7 +113,7 @@ class Subscription:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, MOST_UNREAD)
         self._endpoint = endpoint
-        self._socket.connect(endpoint)
+        connect(self._socket, endpoint, key)
         self._socket.setsockopt(zmq.SUBSCRIBE, b"" if stream is None else stream.encode() + b"\0")
 
     def __iter__(self) -> "Subscription":
@@ -190,7 +202,8 @@ class Past:
         """One answer; a daemon that recovers may lose a question, so it is asked again."""
         deadline = time.monotonic() + self.timeout
         while time.monotonic() < deadline:
-            self._socket.send(msgspec.json.encode(what))
+            with suppress(zmq.Again):  # not let in
+                self._socket.send(msgspec.json.encode(what))
             while self._socket.poll(int(RETRY * 1000)):
                 answer, *data = self._socket.recv_multipart()
                 facts = msgspec.json.decode(answer)
@@ -218,14 +231,16 @@ def outputs_of(name: str, message: Message, after: int, scored: dict[int, float]
 class Client(Verbs):
     """A line to a running daemon, found by the address of its control socket.
 
-    timeout is in seconds and holds for every call. Raises DaemonGone if nobody answers there.
+    timeout is in seconds and holds for every call. key: the file that `streamrnn keys new` has made for this client,
+    where the daemon asks for one. Raises DaemonGone if nobody answers there, KeysError if the file cannot be used.
     """
 
-    def __init__(self, control: str = CONTROL, timeout: float = 5.0) -> None:
+    def __init__(self, control: str = CONTROL, timeout: float = 5.0, key: str | os.PathLike[str] | None = None) -> None:
         self.timeout = timeout
+        self._key = load(key) if key else None
         self._context = zmq.Context()
-        self._control_endpoint = control
-        self._control = self._dealer(control)
+        self._control_endpoint = as_seen_with(control, control)
+        self._control = self._dealer(self._control_endpoint)
         self._subscriptions: dict[str, Subscription] = {}
         self._number = 0
         self._unanswered: dict[int, tuple[str, Message, tuple[bytes, ...]]] = {}  # requests, by number, in order
@@ -240,12 +255,12 @@ class Client(Verbs):
             self._context.destroy(linger=0)
             raise
         self.name: str = facts["name"]
-        self._outputs = facts["outputs"]
+        self._outputs = as_seen_with(control, facts["outputs"])
         self._input, self._readout, self.predict = facts["input"], facts["readout"], facts["predict"]
         self._may_take_tokens = self.takes_tokens
         self._largest_message: int = facts["largest_message"]  # bytes
         self._epoch: int = facts["epoch"]
-        self._gate = self._dealer(facts["gate"], secrets.token_hex(8).encode())
+        self._gate = self._dealer(as_seen_with(control, facts["gate"]), secrets.token_hex(8).encode())
         self._greet()
 
     @property
@@ -272,7 +287,7 @@ class Client(Verbs):
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
         socket.setsockopt(zmq.LINGER, int(self.timeout * 1000))
         socket.setsockopt(zmq.SNDTIMEO, int(self.timeout * 1000))
-        socket.connect(endpoint)
+        connect(socket, endpoint, self._key)
         return socket
 
     def close(self) -> None:
@@ -287,11 +302,19 @@ class Client(Verbs):
         self._context.destroy(linger=None)
 
     def _ask(self, what: str) -> dict[str, Any]:
-        self._control.send(msgspec.json.encode({"ask": what}))
-        if not self._control.poll(int(self.timeout * 1000)):
-            self._control.setsockopt(zmq.LINGER, 0)
-            raise DaemonGone(f"no daemon answers at {self._control_endpoint} (waited {self.timeout} s); is it running?")
-        return msgspec.json.decode(self._control.recv())
+        """One answer; a question may be lost when the daemon opens its sockets anew, so it is asked again."""
+        deadline = time.monotonic() + self.timeout
+        while (left := deadline - time.monotonic()) > 0:
+            with suppress(zmq.Again):  # not let in
+                self._control.send(msgspec.json.encode({"ask": what}))
+            while self._control.poll(int(min(left, RETRY) * 1000)):
+                facts = msgspec.json.decode(self._control.recv())
+                if ("state" in facts) == (what == "status"):  # no late answer to another question
+                    return facts
+        self._control.setsockopt(zmq.LINGER, 0)
+        known = ", and does it know this key" if self._key else ""
+        waited = f"no daemon answers at {self._control_endpoint} (waited {self.timeout} s)"
+        raise DaemonGone(f"{waited}; is it running{known}?")
 
     def status(self) -> dict[str, Any]:
         """How the daemon is: state, frames, frames_per_second, loss, refused, workers, ..."""
@@ -396,7 +419,7 @@ class Client(Verbs):
         Each stream's outputs come in their order; those of different streams may overtake one another.
         The timeout, in seconds, is of the iteration: without one it waits for ever. Raises DaemonGone.
         """
-        subscription = Subscription(self._context, self._outputs, self._history(), stream, timeout)
+        subscription = Subscription(self._context, self._outputs, self._key, self._history(), stream, timeout)
         subscription.wait(self.timeout)
         return subscription
 
@@ -555,6 +578,14 @@ class Client(Verbs):
         if message.kind == ACCEPTED and message.number in self._accepted:
             self._accepted[message.number] = int(message.frames[0, SEQ])
         return message.kind
+
+
+def connect(socket: zmq.Socket, endpoint: str, key: Key | None) -> None:
+    """Connect a client's socket to a daemon's."""
+    socket.setsockopt(zmq.MAXMSGSIZE, LARGEST_ANSWER)
+    if key:
+        connect_with(socket, key)
+    socket.connect(endpoint)
 
 
 def _flags(begin: bool, end: bool) -> int:

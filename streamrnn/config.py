@@ -5,7 +5,6 @@ What each key means is said once, beside its field.
 """
 
 import difflib
-import ipaddress
 import itertools
 import json
 import os
@@ -20,6 +19,8 @@ from msgspec import Meta, Struct, inspect
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from streamrnn.addresses import EVERYWHERE, host_of, is_local
 
 
 class ConfigError(ValueError):
@@ -136,6 +137,11 @@ class Sockets(Section, frozen=True):
     control: str = "tcp://127.0.0.1:5703"  # status, learning on and off, shutdown
 
 
+class Security(Section, frozen=True):
+    curve: bool = False  # encrypt all sockets above, and let only clients in that have a key: see `streamrnn keys`
+    keys: NonEmpty | None = None  # the folder of keys; default: `keys` in the state folder
+
+
 class State(Section, frozen=True):
     folder: NonEmpty | None = None  # default: $XDG_STATE_HOME or ~/.local/state, then streamrnn/NAME
     keep: Annotated[int, Meta(ge=2, le=1000)] = 3  # checkpoints
@@ -181,6 +187,7 @@ class Config(Section, frozen=True):
     pipeline: Pipeline = Pipeline()
     source: Source = NoSource()
     sockets: Sockets = Sockets()
+    security: Security = Security()
     state: State = State()
     journal: Journal = Journal()
     outputs: Outputs = Outputs()
@@ -197,6 +204,11 @@ class Config(Section, frozen=True):
         if not os.path.isabs(base):  # the XDG specification says to ignore a relative one
             base = os.path.expanduser("~/.local/state")
         return Path(base) / "streamrnn" / self.name
+
+    @property
+    def keys(self) -> Path:
+        """The folder of keys."""
+        return Path(os.path.expanduser(self.security.keys)) if self.security.keys else self.folder / "keys"
 
     def spec(self) -> dict[str, Any]:
         """What `Network.from_spec` needs."""
@@ -332,12 +344,13 @@ def _problems(config: Config) -> Iterator[tuple[str, str]]:
     yield from _size_problems(config)
     yield from _pipeline_problems(config)
     for key, endpoint in msgspec.structs.asdict(config.sockets).items():
-        if problem := _endpoint_problem(endpoint):
+        if problem := _endpoint_problem(endpoint, config.security.curve):
             yield f"sockets.{key}", f"{problem}, not {_show(endpoint)}"
     if len(set(msgspec.structs.asdict(config.sockets).values())) < 3:
         yield "sockets", "uses one address twice; give gate, outputs and control an address each"
-    if "\0" in (config.state.folder or ""):
-        yield "state.folder", "holds a NUL character; take it out"
+    for key, path in (("state.folder", config.state.folder), ("security.keys", config.security.keys)):
+        if "\0" in (path or ""):
+            yield key, "holds a NUL character; take it out"
 
 
 def _size_problems(config: Config) -> Iterator[tuple[str, str]]:
@@ -384,25 +397,24 @@ def _pipeline_problems(config: Config) -> Iterator[tuple[str, str]]:
         yield "pipeline.in_flight", f"must be at least pipeline.block = {config.pipeline.block}"
 
 
-def _endpoint_problem(endpoint: str) -> str | None:
+def _endpoint_problem(endpoint: str, curve: bool) -> str | None:
     scheme, _, address = endpoint.partition("://")
     if scheme == "ipc":
         if not address or address == "*" or "\0" in address:
             return "must name a path after ipc://"
         return "must be shorter: a socket's path ends at 107 bytes" if len(address.encode()) > 107 else None
-    host, _, port = address.rpartition(":")
-    if scheme != "tcp" or not (host == "localhost" or _is_loopback(host)):
-        return "must be ipc://PATH or tcp://127.0.0.1:PORT: the daemon listens on this machine only"
+    host = host_of(endpoint)
+    if not (host in EVERYWHERE or re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?", host)):
+        return "must be ipc://PATH or tcp://HOST:PORT, such as tcp://127.0.0.1:5701"
+    if not (curve or is_local(endpoint)):
+        return (
+            "is open to other machines: make a key for each client (streamrnn keys new) and set curve = true in "
+            "[security], or let it be ipc://PATH or tcp://127.0.0.1:PORT"
+        )
+    port = address.rpartition(":")[2]
     if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
         return "must end in a port from 1 to 65535"
     return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.IPv4Address(host).is_loopback
-    except ValueError:
-        return False
 
 
 # From msgspec's errors to lines that a person can act on. Of its message only the place and the missing or unknown
@@ -644,6 +656,8 @@ def _facts(config: Config) -> Iterator[tuple[str, str]]:
     for number, hosted in enumerate(workers(config), 1):
         yield f"worker {number}", ", ".join(plan[i].name for i in hosted)
     yield from msgspec.structs.asdict(config.sockets).items()
+    if config.security.curve:
+        yield "security", f"encrypted, for clients with a key in {config.keys}"
     yield "state", f"{config.folder}, the last {config.state.keep} checkpoints"
 
 

@@ -26,10 +26,11 @@ DISABLED = bool(config.DISABLE_JIT)  # type: ignore[attr-defined]
 PACKAGE = Path(__file__).parent
 WORKERS = PACKAGE.parent / "workers"  # in the source tree; installed, the workers lie inside the package
 # sources that no kernel is made of: a change in them leaves the machine code as it is
-APART = {"__main__", "checkpoint", "checkpoints", "cli", "client", "commands", "config", "exits", "feedback", "keys"}
-APART |= {"logs", "network", "remote", "service", "sources", "verbs", "view", "vocabulary"}
-APART |= {"gate", "health", "journal", "lines", "member", "nursery", "plan", "publisher", "requests", "stages", "state"}
-APART |= {"supervisor"}
+APART = {"__main__", "addresses", "checkpoint", "checkpoints", "cli", "client", "commands", "config", "exits"}
+APART |= {"feedback", "keyring", "keys", "logs", "network", "private", "remote", "service", "sources", "verbs"}
+APART |= {"view", "vocabulary"}
+APART |= {"door", "gate", "health", "journal", "lines", "member", "nursery", "plan", "publisher", "requests"}
+APART |= {"stages", "state", "supervisor"}
 
 
 def cache_folder() -> Path:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -19,18 +20,21 @@ from streamrnn.exits import Exit, fail
 app = typer.Typer()
 
 FIGURES = ["name", "state", "epoch", "recoveries", "frames", "frames_per_second", "loss", "recent_loss", "streams"]
-FIGURES += ["refused", "bad", "skipped_updates"]
+FIGURES += ["refused", "strangers", "bad", "skipped_updates"]
 
 Control = Annotated[str, typer.Option(metavar="ADDRESS", help="Where the daemon's control socket is.")]
+KeyFile = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help="The key that the daemon knows this client by.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Timeout = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for an answer.")]
 
 
 @contextmanager
-def daemon(control: str, timeout: float) -> Iterator[Client]:
+def daemon(control: str, timeout: float, key: Path | None) -> Iterator[Client]:
     """A client; what goes wrong with it is one line."""
     try:
-        with Client(control, timeout) as client:
+        with Client(control, timeout, key) as client:
             yield client
     except (DaemonGone, FrameRefused) as error:
         fail(str(error))
@@ -44,9 +48,9 @@ def print_json(value: Any) -> None:
 
 
 @app.command()
-def status(control: Control = CONTROL, timeout: Timeout = 5.0, json: Json = False) -> None:
+def status(control: Control = CONTROL, timeout: Timeout = 5.0, key: KeyFile = None, json: Json = False) -> None:
     """Show how the daemon is: frames, speed, loss, journal, checkpoint, workers."""
-    with daemon(control, timeout) as client:
+    with daemon(control, timeout, key) as client:
         facts = client.status()
     if json:
         print_json(facts)
@@ -85,10 +89,11 @@ def tail(
     frames: Annotated[int, typer.Option(min=0, metavar="N", help="Stop after N outputs; 0 goes on.")] = 0,
     control: Control = CONTROL,
     timeout: Timeout = 5.0,
+    key: KeyFile = None,
     json: Json = False,
 ) -> None:
     """Print outputs as they come: the likeliest byte where the daemon predicts text, else the numbers."""
-    with daemon(control, timeout) as client, client.subscribe(stream) as outputs:
+    with daemon(control, timeout, key) as client, client.subscribe(stream) as outputs:
         text = client.predicts_bytes
         for count, output in enumerate(outputs, 1):
             if json:
@@ -109,11 +114,12 @@ def send(
     stream: Annotated[str, typer.Option(metavar="NAME", help="The stream it belongs to.")] = "main",
     control: Control = CONTROL,
     timeout: Timeout = 5.0,
+    key: KeyFile = None,
     json: Json = False,
 ) -> None:
     """Send frames: the bytes of a text, or lines of numbers, a target behind "->": 0.1 0.2 0.3 -> 1 0."""
     count = 0
-    with daemon(control, timeout) as client:
+    with daemon(control, timeout, key) as client:
         for x, target in read_frames(text, client.takes_tokens):
             client.send(x, target, stream=stream)
             count += 1
@@ -134,10 +140,11 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="Makes the draws the same again.")] = None,
     control: Control = CONTROL,
     timeout: Timeout = 5.0,
+    key: KeyFile = None,
     json: Json = False,
 ) -> None:
     """Have the daemon write on from a prefix; nothing is learned from it."""
-    with daemon(control, timeout) as client:
+    with daemon(control, timeout, key) as client:
         written = client.generate(
             prefix, until=until, max_length=length, temperature=temperature, top_k=top_k, seed=seed
         )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from streamrnn import config as cf
+from streamrnn.addresses import as_seen_with
 from streamrnn.config import Config, ConfigError, describe, load, network_line, parse, stages, workers
 from streamrnn.sources import sensor_names
 
@@ -133,14 +134,15 @@ def test_sockets_of_this_machine_are_accepted(endpoint):
 @pytest.mark.parametrize(
     ("endpoint", "message"),
     [
-        ("tcp://0.0.0.0:5701", "this machine only"),
-        ("tcp://*:5701", "this machine only"),
-        ("tcp://192.168.0.1:5701", "this machine only"),
-        ("tcp://127.0.0.1.example.org:5701", "this machine only"),
-        ("udp://127.0.0.1:5701", "this machine only"),
-        ("inproc://x", "this machine only"),
-        ("", "this machine only"),
-        ("tcp://127.0.0.1", "this machine only"),
+        ("tcp://0.0.0.0:5701", "is open to other machines"),
+        ("tcp://*:5701", "set curve = true in [security]"),
+        ("tcp://192.168.0.1:5701", "is open to other machines"),
+        ("tcp://127.0.0.1.example.org:5701", "is open to other machines"),
+        ("udp://127.0.0.1:5701", "ipc://PATH or tcp://HOST:PORT"),
+        ("inproc://x", "ipc://PATH or tcp://HOST:PORT"),
+        ("tcp://a b:5701", "ipc://PATH or tcp://HOST:PORT"),
+        ("", "ipc://PATH or tcp://HOST:PORT"),
+        ("tcp://127.0.0.1", "ipc://PATH or tcp://HOST:PORT"),
         ("tcp://127.0.0.1:0", "a port from 1 to 65535"),
         ("tcp://127.0.0.1:*", "a port from 1 to 65535"),
         ("tcp://127.0.0.1:65536", "a port from 1 to 65535"),
@@ -153,6 +155,31 @@ def test_any_other_socket_is_refused(endpoint, message):
     refusal = problem(changed("tcp://127.0.0.1:5701", endpoint, SOCKET))
     assert message in refusal
     assert '"sockets' in refusal
+
+
+@pytest.mark.parametrize("host", ["*", "0.0.0.0", "192.168.0.1", "gate.example.org", "127.0.0.1"])
+def test_other_machines_may_come_in_where_all_is_encrypted(host):
+    text = changed("tcp://127.0.0.1:5701", f"tcp://{host}:5701", SOCKET) + "[security]\ncurve = true\n"
+    config = parse(text)
+    assert config.sockets.gate == f"tcp://{host}:5701"
+    assert config.keys == config.folder / "keys"
+    assert parse(text + 'keys = "/x/y"').keys == Path("/x/y")
+    assert "a port from 1 to 65535" in problem(changed(":5701", ":0", text))
+
+
+@pytest.mark.parametrize(
+    ("control", "endpoint", "seen"),
+    [
+        ("tcp://10.0.0.7:5703", "tcp://*:5701", "tcp://10.0.0.7:5701"),
+        ("tcp://box.example.org:5703", "tcp://0.0.0.0:5701", "tcp://box.example.org:5701"),
+        ("tcp://10.0.0.7:5703", "tcp://10.0.0.8:5701", "tcp://10.0.0.8:5701"),
+        ("tcp://10.0.0.7:5703", "ipc:///x/*", "ipc:///x/*"),
+        ("ipc:///x/control", "tcp://*:5701", "tcp://127.0.0.1:5701"),
+        ("tcp://*:5703", "tcp://*:5703", "tcp://127.0.0.1:5703"),
+    ],
+)
+def test_an_address_on_every_interface_is_sought_where_control_was_reached(control, endpoint, seen):
+    assert as_seen_with(control, endpoint) == seen
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

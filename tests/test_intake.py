@@ -40,6 +40,7 @@ from streamrnn.wire import (
     text_of,
     unpack,
 )
+from streamrnn.workers import gate as gate_module
 from streamrnn.workers.gate import LARGEST_MESSAGE, OWN_STREAM, Gate
 from streamrnn.workers.intake import Intake, Refused, check_name
 from streamrnn.workers.journal import JournalFull
@@ -747,6 +748,15 @@ class Socket:
         self.sent.append(parts)
 
 
+class Door:
+    """One that anybody may use and nobody does."""
+
+    strangers = 0
+
+    def __init__(self, *_):
+        self.socket = Socket()
+
+
 class Supervision:
     """What a gate's process gets from its `Member`."""
 
@@ -765,6 +775,7 @@ class Supervision:
             "acknowledge": "written",
             "overload": "block",
             "rate": 0.0,
+            "keys": None,
             "in_flight": 64,
             "gate": "",
             "to_gate": "",
@@ -777,15 +788,14 @@ class Supervision:
     def socket(self, *_, **__):
         return Socket()
 
-    public_socket = socket
-
 
 FOLDER, GATES = tempfile.TemporaryDirectory(prefix="sr-"), []
 
 
 @pytest.fixture(autouse=True)
-def journals():
-    """Close those of the gates that a test has made."""
+def gates(monkeypatch):
+    """Without doors; the journals of those that a test has made are closed."""
+    monkeypatch.setattr(gate_module, "open_door", Door)
     yield
     while GATES:
         GATES.pop().journal.close()
@@ -809,11 +819,11 @@ def test_the_journal_is_on_the_disk_before_a_checkpoint_says_how_far_it_is(monke
 
 def answer(worker, parts):
     """The one answer to a message."""
-    before = len(worker.clients.sent)
+    before = len(worker.door.socket.sent)
     worker.take(b"me", parts)
     worker.flush()
     worker.answer()
-    ((to, data),) = worker.clients.sent[before:]
+    ((to, data),) = worker.door.socket.sent[before:]
     assert to == b"me"
     return unpack(data)
 
@@ -886,7 +896,7 @@ def test_a_message_over_several_blocks_is_let_in_as_there_is_room():
     worker = gate_for(TOKENS_TO_TOKENS)
     worker.order["in_flight"], worker.left = 2 * BLOCK, 1000
     worker.take(b"me", [b"a", pack(fitting(TOKENS_TO_TOKENS, *[STEP] * 40))])
-    assert not worker.clients.sent
+    assert not worker.door.socket.sent
     for credited in range(1, 60):
         worker.flush()
         assert worker.sent - worker.credited <= worker.order["in_flight"]
@@ -894,7 +904,7 @@ def test_a_message_over_several_blocks_is_let_in_as_there_is_room():
         worker.lines.advance()
         worker.flush()
         worker.answer()
-    ((_, data),) = worker.clients.sent
+    ((_, data),) = worker.door.socket.sent
     came = unpack(data)
     assert (came.kind, came.frames[0, SEQ]) == (ACCEPTED, FIRST)
     worker.flush()
@@ -923,7 +933,7 @@ def test_the_oldest_are_dropped_for_newer_ones():
         name, frames = (b"a", b"b", b"c")[number % 3], fitting(TOKENS_TO_VECTORS, STEP)
         worker.take(b"me", [name, pack(frames._replace(number=number))])
     worker.lines.drop_oldest(worker.order["in_flight"])
-    answers = [unpack(data) for _, data in worker.clients.sent]
+    answers = [unpack(data) for _, data in worker.door.socket.sent]
     assert [(a.kind, a.number) for a in answers] == [(REFUSED, number) for number in range(1, 37)]
     assert "newer frames" in text_of(answers[0])
     for _ in range(10):
@@ -931,7 +941,7 @@ def test_the_oldest_are_dropped_for_newer_ones():
         worker.lines.advance()
         worker.flush()
     worker.answer()
-    answers = [unpack(data) for _, data in worker.clients.sent[36:]]
+    answers = [unpack(data) for _, data in worker.door.socket.sent[36:]]
     assert sorted((a.kind, a.number) for a in answers) == [(ACCEPTED, number) for number in range(37, 101)]
 
 
@@ -972,9 +982,9 @@ def test_whatever_comes_is_answered_or_waits(messages):
         worker.take(b"%d" % number, parts)
     worker.flush()
     worker.answer()
-    answered = {int(to) for to, _ in worker.clients.sent}
+    answered = {int(to) for to, _ in worker.door.socket.sent}
     waiting = {int(request.sender) for line in worker.lines.lines.values() for request in line}
     assert sorted([*answered, *waiting]) == list(range(len(messages)))
     worker.lines.stop("the end")
-    assert {int(to) for to, _ in worker.clients.sent} == set(range(len(messages)))
-    assert len(worker.clients.sent) == len(messages)
+    assert {int(to) for to, _ in worker.door.socket.sent} == set(range(len(messages)))
+    assert len(worker.door.socket.sent) == len(messages)

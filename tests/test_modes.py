@@ -46,6 +46,7 @@ class Network:
             layers=layers(*self.cells),
             optimizer='kind = "adam"\nlearning_rate = 0.01',
             learning="\n".join(f"{name} = {value}" for name, value in self.settings.items()),
+            pipeline="[outputs]\nhistory = 100_000",
         )
 
     def some_input(self, rng: np.random.Generator):

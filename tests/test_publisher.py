@@ -150,11 +150,33 @@ def test_the_history_gives_what_it_holds_of_a_stream(sent, most, between, answer
 # --- the worker ------------------------------------------------------------------------------------------------------
 
 
+class Door:
+    """One that anybody may use and nobody does."""
+
+    strangers = 0
+
+    def __init__(self, *_):
+        self.socket = Socket()
+
+
+@pytest.fixture(autouse=True)
+def no_door(monkeypatch):
+    monkeypatch.setattr(publisher, "open_door", Door)
+
+
 class Supervision:
     """What a publisher's process gets from its `Member`."""
 
     def __init__(self, streams):
-        self.order = {"epoch": 4, "streams": streams, "max_streams": 8, "history": 2000, "resume": None, "score": False}
+        self.order = {
+            "epoch": 4,
+            "streams": streams,
+            "max_streams": 8,
+            "history": 2000,
+            "resume": None,
+            "score": False,
+            "keys": None,
+        }
         self.order |= dict.fromkeys(("outputs", "frames_in", "to_gate"), "")
         self.reports = []
 
@@ -164,7 +186,6 @@ class Supervision:
     def socket(self, *_, **__):
         return Socket()
 
-    public_socket = socket
     save = Member.save
 
     def report(self, kind, data=(), **facts):
@@ -181,13 +202,13 @@ def test_a_publisher_counts_scores_and_publishes(tmp_path):
     worker.order["checkpoints"] = str(tmp_path)
     folder = checkpoint.temporary_folder(tmp_path / checkpoint.number_name(6))
     worker.take(pack(outputs([(0, INPUT | EMIT | SCORED)])))
-    assert worker.outputs.sent == []  # nobody listens
+    assert worker.door.socket.sent == []  # nobody listens
     worker.hear(b"\1")
-    worker.outputs.sent.clear()
+    worker.door.socket.sent.clear()
     worker.take(name(1, "b"))
     data = pack(outputs([(0, SCORED), (0, INPUT | EMIT), (1, INPUT | EMIT | SCORED)]))
     worker.take(data)
-    assert [parts[0] for parts in worker.outputs.sent] == [b"a\0", b"b\0"]
+    assert [parts[0] for parts in worker.door.socket.sent] == [b"a\0", b"b\0"]
     facts = worker.facts()
     assert (worker.rows, facts["inputs"], facts["scored"], facts["bad"]) == (4, 3, 3, 0)
     assert facts["loss"] == pytest.approx((0 + 0 + 2) / 3)
@@ -203,40 +224,40 @@ def test_a_publisher_counts_scores_and_publishes(tmp_path):
 def test_what_is_no_message_or_of_another_epoch_is_counted_and_passed_over():
     worker = Publisher(Supervision(["a"]))
     worker.hear(b"\1")
-    worker.outputs.sent.clear()
+    worker.door.socket.sent.clear()
     frame = outputs([(0, INPUT | EMIT | SCORED)])
     for data in (b"", b"x" * 100, pack(frame)[:-1], pack(frame._replace(epoch=3)), name(0, "b", epoch=5)):
         worker.take(data)
     assert worker.facts()["bad"] == 5
     assert (worker.rows, worker.inputs, worker.score.scored) == (0, 0, 0)
-    assert worker.outputs.sent == []
+    assert worker.door.socket.sent == []
     worker.take(pack(frame))
-    assert worker.outputs.sent == [[b"a\0", pack(frame._replace(number=-1))]]
+    assert worker.door.socket.sent == [[b"a\0", pack(frame._replace(number=-1))]]
 
 
 @pytest.mark.parametrize("streams", [["a"], ["a", PREVIEW]])
 def test_samples_of_the_live_view_are_published_and_not_counted(streams):
     worker = Publisher(Supervision(streams))
     worker.hear(b"\1")
-    worker.outputs.sent.clear()
+    worker.door.socket.sent.clear()
     worker.take(name(1, PREVIEW))
     worker.take(pack(outputs([(1, INPUT | EMIT), (1, INPUT | EMIT), (0, INPUT | EMIT)])))
     assert (worker.rows, worker.inputs) == (3, 1)
-    assert sorted(parts[0] for parts in worker.outputs.sent) == [b"a\0", topic(PREVIEW)]
+    assert sorted(parts[0] for parts in worker.door.socket.sent) == [b"a\0", topic(PREVIEW)]
     worker.take(name(1, "b"))  # the number serves again
     worker.take(pack(outputs([(1, INPUT | EMIT)])))
     assert worker.inputs == 2
-    assert worker.outputs.sent[-1][0] == b"b\0"
+    assert worker.door.socket.sent[-1][0] == b"b\0"
 
 
 def test_whoever_subscribes_is_answered_and_nobody_can_unsubscribe_another():
     worker = Publisher(Supervision(["a"]))
     for data in (b"\1a\0", b"\1", b"\0a\0", b"\0", b"\0", b"\0never", b"nonsense", b"\2"):
         worker.hear(data)
-    assert worker.outputs.sent == [[b"a\0", b""], [b"", b""]]
+    assert worker.door.socket.sent == [[b"a\0", b""], [b"", b""]]
     assert worker.facts()["bad"] == 2
     worker.take(pack(outputs([(0, INPUT | EMIT)])))
-    assert worker.outputs.sent[-1][0] == b"a\0"
+    assert worker.door.socket.sent[-1][0] == b"a\0"
 
 
 def test_outputs_that_do_not_hold_together_are_counted_and_passed_over():

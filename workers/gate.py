@@ -44,6 +44,7 @@ from streamrnn.wire import (
     pack,
     unpack,
 )
+from streamrnn.workers.door import open_door
 from streamrnn.workers.intake import Intake, Refused, warm_up
 from streamrnn.workers.journal import Journal, JournalFull, NoJournal
 from streamrnn.workers.lines import Lines, frame_with
@@ -59,6 +60,7 @@ MOST_UNREAD = 100  # messages of a client that wait in the socket; it must wait 
 MESSAGES = 256  # of clients at most, before the rest of the work goes on
 RESERVE = 1 << 22  # bytes that must be free on the journal's disk
 FULL_INTERVAL = 0.5  # seconds between looks at the room for the journal
+RETURN_TIME = 1.0  # seconds in which clients reconnect
 ASK_INTERVAL = 0.2  # seconds until a client is asked once more to send again
 
 
@@ -95,13 +97,18 @@ class Gate:
             zmq.RCVHWM: MOST_UNREAD,
             zmq.ROUTER_MANDATORY: 1,
             zmq.ROUTER_HANDOVER: 1,  # a client that comes back keeps its name
-            zmq.HEARTBEAT_IVL: 5000,
-            zmq.HEARTBEAT_TIMEOUT: 15000,
+            # not ZeroMQ's heartbeat: libzmq 4.3 aborts when one is due to a peer that has gone with its messages unread
+            zmq.TCP_KEEPALIVE: 1,
+            zmq.TCP_KEEPALIVE_IDLE: 10,
+            zmq.TCP_KEEPALIVE_INTVL: 5,
+            zmq.TCP_KEEPALIVE_CNT: 2,
         }
-        self.clients = member.public_socket(zmq.ROUTER, self.order["gate"], limits)
+        self.door = open_door(member, zmq.ROUTER, self.order["gate"], limits, self.order["keys"])
         self.messages = member.socket(zmq.PULL, bind=self.order["to_gate"])
         self.down = member.socket(zmq.PUSH, connect=self.order["frames_out"])
         self.lines = Lines(self.intake, self.space, self.took, self.flush, self.write, self.reply, self.accept)
+        self.unsent: list[tuple[bytes, Message]] = []  # answers to clients that are on their way back,
+        self.back = 0.0  # and until when they get
         self.gone: set[bytes] = set()  # clients that could not be reached
         self.asked: dict[bytes, float] = {}  # clients that have been asked to greet and send again, and when
         self.looked = 0.0
@@ -113,6 +120,7 @@ class Gate:
             self.wait()
             self.take_messages()
             self.look_for_room()
+            self.look_at_door()
             if self.replaying:
                 self.replay()
             elif self.open:
@@ -193,6 +201,7 @@ class Gate:
         return {
             "accepted": self.intake.seq,
             "refused": self.lines.refused,
+            "strangers": self.door.strangers,
             "streams": len(self.intake.names),
             "full": self.full,
             "rate": self.rate,
@@ -235,7 +244,7 @@ class Gate:
         poller.register(self.journal.woken, zmq.POLLIN)
         patience = 0.0 if self.replaying and self.has_room() else 0.2
         if self.listens():
-            poller.register(self.clients, zmq.POLLIN)
+            poller.register(self.door.socket, zmq.POLLIN)
         if self.source and not self.source.ended and self.may_take() and self.left > 0:
             delay = self.source.delay()
             patience = min(patience, delay)
@@ -264,7 +273,7 @@ class Gate:
             if not self.listens():
                 break
             try:
-                sender, *parts = self.clients.recv_multipart(zmq.DONTWAIT)
+                sender, *parts = self.door.socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
                 break
             self.take(sender, parts)
@@ -338,13 +347,25 @@ class Gate:
 
     def reply(self, to: bytes, message: Message) -> None:
         """Answer a client, if it is still there and reads its answers."""
+        if time.monotonic() < self.back:
+            self.unsent.append((to, message))
+            return
         with suppress(zmq.Again):
             try:
-                self.clients.send_multipart([to, pack(message)], zmq.DONTWAIT)
+                self.door.socket.send_multipart([to, pack(message)], zmq.DONTWAIT)
             except zmq.ZMQError as error:
                 if error.errno != zmq.EHOSTUNREACH:
                     raise
                 self.gone.add(to)
+
+    def look_at_door(self) -> None:
+        """When all clients must come in anew, let answers wait until they have."""
+        if self.door.look():
+            self.back = time.monotonic() + RETURN_TIME
+        elif self.unsent and time.monotonic() >= self.back:
+            unsent, self.unsent = self.unsent, []
+            for to, message in unsent:
+                self.reply(to, message)
 
     def look_for_clients(self) -> None:
         """See that the clients that have a stream of their own are still there."""

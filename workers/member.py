@@ -7,17 +7,25 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import psutil
 import zmq
 
 from streamrnn.checkpoint import CheckpointError
+from streamrnn.keys import KeysError
 from streamrnn.sources import SourceError
 
 REPORT_INTERVAL = 0.2  # seconds
+LARGEST = 1 << 30  # bytes of a message between processes of the daemon
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+
+
+class Closable(Protocol):
+    """A socket, or what has one."""
+
+    def close(self) -> None: ...
 
 
 class Failure(Exception):
@@ -29,12 +37,15 @@ class GaveUp(Failure):
 
 
 def bind(socket: zmq.Socket, endpoint: str) -> None:
-    """Raises Failure if the address cannot be had."""
+    """Listen at an address; if it is a file, only its user can connect. Raises Failure if it cannot be had."""
+    before = os.umask(0o177)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
         reason = zmq.strerror(error.errno or 0)
         raise Failure(f"cannot listen on {endpoint}: {reason}; is another daemon running there?") from error
+    finally:
+        os.umask(before)
 
 
 def run(body: Callable[["Member"], None], endpoint: str, name: str, stdin: Any = None) -> None:
@@ -45,7 +56,7 @@ def run(body: Callable[["Member"], None], endpoint: str, name: str, stdin: Any =
     member = Member(endpoint, name)
     try:
         body(member)
-    except (Failure, SourceError, CheckpointError) as error:
+    except (Failure, SourceError, CheckpointError, KeysError) as error:
         member.report("failed", reason=str(error))
     except Exception as error:
         member.report("failed", reason=f"{name}: {type(error).__name__}: {error}")
@@ -70,9 +81,10 @@ class Member:
         self.context = zmq.Context()
         self.control = self.context.socket(zmq.DEALER)
         self.control.setsockopt(zmq.LINGER, 1000)
+        self.control.setsockopt(zmq.MAXMSGSIZE, LARGEST)
         self.control.setsockopt(zmq.IDENTITY, name.encode())
         self.control.connect(endpoint)
-        self.sockets: list[zmq.Socket] = []
+        self.sockets: list[Closable] = []
         self._reported = 0.0
         self._process = psutil.Process()
         self.report("hello", pid=os.getpid())
@@ -83,22 +95,13 @@ class Member:
         socket.setsockopt(zmq.LINGER, 1000)
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
         socket.setsockopt(zmq.RECONNECT_IVL, 10)
         self.sockets.append(socket)
         if bind:
             socket.bind(bind)
         if connect:
             socket.connect(connect)
-        return socket
-
-    def public_socket(self, kind: int, endpoint: str, options: dict[int, int]) -> zmq.Socket:
-        """A socket for clients, bound. Raises Failure if the address cannot be had."""
-        socket = self.context.socket(kind)
-        socket.setsockopt(zmq.LINGER, 1000)
-        for option, value in options.items():
-            socket.setsockopt(option, value)
-        self.sockets.append(socket)
-        bind(socket, endpoint)
         return socket
 
     def report(self, kind: str, data: Sequence[bytes] = (), **facts: Any) -> None:

@@ -70,6 +70,7 @@ def plan(
         "streams": manifest.streams,
         "rate": manifest.rate or 0.0,  # the one that is wanted comes down before the first frame
         "to_gate": f"ipc://{folder}/to-gate",
+        "keys": str(config.keys) if config.security.curve else None,
     }
     frames = [f"ipc://{folder}/frames-{k}" for k in range(len(placement) + 1)]
     gradients = [None, *(f"ipc://{folder}/gradients-{k}" for k in range(1, len(placement))), None]

@@ -17,6 +17,7 @@ import zmq
 from streamrnn import checkpoint
 from streamrnn.frames import EMIT, FLAGS, INPUT, STREAM, places
 from streamrnn.wire import BARRIER, CREDIT, NAME, OUTPUT, PREVIEW, Message, WireError, pack, text_of, unpack
+from streamrnn.workers.door import open_door
 from streamrnn.workers.member import Member
 
 RECENT, LAST = 10_000, 100_000  # frames scored
@@ -24,6 +25,7 @@ MESSAGES = 64  # taken from one socket before the others are looked at
 CURVE = 512  # points at most
 CURVE_STEP = 1000  # frames scored in the first points of the curve
 SCORE_FILE = "score.safetensors"
+LARGEST_SUBSCRIPTION = 1 << 12  # bytes
 ANSWER = 1 << 20  # bytes of the history in one answer, about
 NONE = -1  # instead of a place or a number
 
@@ -149,21 +151,22 @@ class Publisher:
         self.topics = {number: topic(text) for number, text in enumerate(self.order["streams"]) if text}
         self.preview = self.order["streams"].index(PREVIEW) if PREVIEW in self.order["streams"] else -1
         self.wanted = False  # somebody has subscribed; that they are gone again nobody can tell for sure
-        self.outputs = member.public_socket(zmq.XPUB, self.order["outputs"], {zmq.XPUB_VERBOSE: 1})
+        options = {zmq.MAXMSGSIZE: LARGEST_SUBSCRIPTION, zmq.XPUB_VERBOSE: 1}
+        self.door = open_door(member, zmq.XPUB, self.order["outputs"], options, self.order["keys"])
         self.source = member.socket(zmq.PULL, bind=self.order["frames_in"])
         self.credit = member.socket(zmq.PUSH, connect=self.order["to_gate"])
 
     def run(self) -> None:
         """Until told to stop."""
-        poller = zmq.Poller()
-        for socket in (self.source, self.outputs, self.member.control):
-            poller.register(socket, zmq.POLLIN)
+        poller = self.poller()
         self.member.report("ready")
         while True:
+            if self.door.look():  # whoever was here subscribes anew, to another socket
+                poller = self.poller()
             ready = dict(poller.poll(200))
-            if self.outputs in ready:
+            if self.door.socket in ready:
                 for _ in range(MESSAGES):
-                    if not (data := receive(self.outputs)):
+                    if not (data := receive(self.door.socket)):
                         break
                     self.hear(data)
             if self.source in ready:
@@ -180,6 +183,13 @@ class Publisher:
                 if order["kind"] == "history":
                     self.tell(order)
 
+    def poller(self) -> zmq.Poller:
+        """For all that comes in."""
+        poller = zmq.Poller()
+        for socket in (self.source, self.door.socket, self.member.control):
+            poller.register(socket, zmq.POLLIN)
+        return poller
+
     def give_credit(self) -> None:
         """Tell the gate what has gone through: seldom, and often enough that it never waits for nothing."""
         spare = self.order["in_flight"] - self.order["block"]
@@ -189,13 +199,13 @@ class Publisher:
 
     def facts(self) -> dict[str, Any]:
         """How far it is, for the supervisor."""
-        return {"inputs": self.inputs, "bad": self.bad, **self.score.facts()}
+        return {"inputs": self.inputs, "bad": self.bad, "strangers": self.door.strangers, **self.score.facts()}
 
     def hear(self, data: bytes) -> None:
         """One message from who listens: that somebody came (\\1 topic), which is answered, or went (\\0 topic)."""
         if data[:1] == b"\1":
             self.wanted = True
-            self.outputs.send_multipart([data[1:], b""])
+            self.door.socket.send_multipart([data[1:], b""])
         elif data[:1] != b"\0":
             self.bad += 1
 
@@ -214,7 +224,7 @@ class Publisher:
             self.inputs += int(np.count_nonzero(message.frames[counted, FLAGS] & INPUT))
             self.score.add(message.extra)
             if self.wanted:
-                publish(self.outputs, message, self.topics, self.newest)
+                publish(self.door.socket, message, self.topics, self.newest)
             self.newest[message.frames[:, STREAM]] = places(message.frames)
             self.place = int(places(message.frames[-1:])[0])
             self.history.add(message, data)

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import msgspec
 import zmq
 
-from streamrnn import checkpoint, logs
+from streamrnn import checkpoint, logs, private
 from streamrnn.checkpoint import CheckpointError, Manifest
 from streamrnn.config import Config, ConfigError, taken_over
 from streamrnn.jit import CACHE_FOLDER
@@ -24,9 +24,10 @@ from streamrnn.network import Network
 from streamrnn.service import ServiceManager
 from streamrnn.wire import NOT_JSON
 from streamrnn.workers.commands import Commands
+from streamrnn.workers.door import Door, keys_of
 from streamrnn.workers.gate import LARGEST_MESSAGE
 from streamrnn.workers.health import Health, good_checkpoint
-from streamrnn.workers.member import Failure, GaveUp, bind
+from streamrnn.workers.member import LARGEST, Failure, GaveUp, bind
 from streamrnn.workers.plan import GATE, PUBLISHER, Worker, plan
 from streamrnn.workers.state import check_network, lock, note_run, run_of
 
@@ -41,6 +42,7 @@ FULL_WAIT = 1.0  # seconds from one checkpoint to the next while the journal has
 START_PATIENCE = 10  # heartbeats that a worker may be silent while it gets ready
 RESTART_SPAN = 60.0  # seconds in which restarts are counted
 MESSAGES = 64  # of clients, before workers are heard again
+LARGEST_QUESTION = 1 << 12  # bytes of a client's message
 RATE_SPAN = 3.0  # seconds over which frames per second are taken
 
 
@@ -121,6 +123,8 @@ class Supervisor:
         self.save_failed = False
         self.asked_to_save = False
         self.checkpoints = config.checkpoints
+        private.make_folder(config.folder)
+        keys = keys_of(config)
         checkpoint.make_folder(self.checkpoints, 0o700)
         self.manager = ServiceManager()
         self.lock = lock(config.folder)
@@ -133,8 +137,8 @@ class Supervisor:
         self.placement = [stages] if fused else config.pipeline.placement or [1] * stages
         self.folder = Path(tempfile.mkdtemp(prefix="streamrnn-"))  # private to the user
         self.context = zmq.Context()
-        self.outer = self.context.socket(zmq.ROUTER)
-        self.outer.setsockopt(zmq.LINGER, 1000)
+        options = {zmq.MAXMSGSIZE: LARGEST_QUESTION}
+        self.door = Door(self.context, zmq.ROUTER, config.sockets.control, options, keys)
         self.inner: zmq.Socket | None = None
         self.commands = Commands(self.context, config.folder)
         self.max_frames: int | None = max_frames
@@ -175,7 +179,7 @@ class Supervisor:
         self.epoch += 1
         note_run(self.config.folder, self.run, self.epoch)
         folder = self.folder / str(self.epoch)
-        folder.mkdir()
+        folder.mkdir(0o700)
         number = int(self.resumed.name) if self.resumed else -1
         score = number in self.own
         self.saved = time.monotonic(), self.manifest.score["inputs"] if score else 0
@@ -187,7 +191,7 @@ class Supervisor:
 
     def start(self, tell: Callable[[str], Any]) -> None:
         """Bring everything up; returns when frames can come."""
-        bind(self.outer, self.config.sockets.control)
+        self.door.open()
         compile_kernels(tell)
         tell("starting the workers")
         if not self.config.journal.enabled:
@@ -206,6 +210,7 @@ class Supervisor:
         endpoint = f"ipc://{self.folder}/{self.epoch}/control"
         self.inner = self.context.socket(zmq.ROUTER)
         self.inner.setsockopt(zmq.LINGER, 1000)
+        self.inner.setsockopt(zmq.MAXMSGSIZE, LARGEST)
         bind(self.inner, endpoint)
         # Ctrl-C, or a service manager's SIGTERM, reaches every process: those started here inherit that it is blocked
         resource_tracker.ensure_running()  # starting it unblocks
@@ -272,18 +277,19 @@ class Supervisor:
         """Hear the workers and answer clients, for so many seconds at most; see that all workers live. Raises Died."""
         self.manager.beat(long=self.state != "running")
         assert self.inner
+        self.door.look()
         poller = zmq.Poller()
         poller.register(self.inner, zmq.POLLIN)
-        poller.register(self.outer, zmq.POLLIN)
+        poller.register(self.door.socket, zmq.POLLIN)
         poller.register(self.commands.socket, zmq.POLLIN)
         if poller.poll(int(timeout * 1000)):
             while self.inner.poll(0):
                 identity, facts, *data = self.inner.recv_multipart()
                 self.hear(self.workers[identity.decode()], msgspec.json.decode(facts), data)
             for _ in range(MESSAGES):
-                if not self.outer.poll(0):
+                if not self.door.socket.poll(0):
                     break
-                identity, *parts = self.outer.recv_multipart()
+                identity, *parts = self.door.socket.recv_multipart()
                 if answer := self.answer(identity, parts):
                     self.reply(identity, answer)
             self.refused += self.commands.hear(self.actions)
@@ -297,7 +303,7 @@ class Supervisor:
     def reply(self, identity: bytes, answer: dict[str, Any], data: Sequence[bytes] = ()) -> None:
         """Answer a client, if it reads its answers."""
         with suppress(zmq.Again):
-            self.outer.send_multipart([identity, msgspec.json.encode(answer), *data], zmq.DONTWAIT)
+            self.door.socket.send_multipart([identity, msgspec.json.encode(answer), *data], zmq.DONTWAIT)
 
     def hear(self, worker: Worker, message: dict[str, Any], data: list[bytes]) -> None:
         """Take one report."""
@@ -365,6 +371,8 @@ class Supervisor:
             "recent_loss": publisher.get("recent_loss"),
             "curve": publisher.get("curve", []),
             "refused": self.refused + gate.get("refused", 0),
+            "strangers": self.door.strangers
+            + sum(worker.facts.get("strangers", 0) for worker in self.workers.values()),
             "bad": sum(worker.facts.get("bad", 0) for worker in self.workers.values()),
             "skipped_updates": sum(worker.facts.get("skipped", 0) for worker in self.workers.values()),
             "learning_rate": gate.get("rate"),
@@ -619,7 +627,7 @@ class Supervisor:
                 worker.process.join()
         if self.inner:
             self.inner.close()
-        self.outer.close()
+        self.door.close()
         self.commands.socket.close()
         self.context.term()
         self.manager.close()
