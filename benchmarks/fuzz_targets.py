@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import numpy as np
@@ -190,6 +191,18 @@ class Socket:
         return sent
 
 
+class Door:
+    """One that anybody may use."""
+
+    strangers = 0
+
+    def __init__(self, *_: Any) -> None:
+        self.socket = Socket()
+
+    def close(self) -> None:
+        pass
+
+
 class Member:
     """What a worker gets from the real one, and no supervisor behind it."""
 
@@ -202,8 +215,6 @@ class Member:
 
     def socket(self, *_: Any, **__: Any) -> Socket:
         return Socket()
-
-    public_socket = socket
 
     def report(self, kind: str, data: Any = (), **facts: Any) -> None:
         self.reports.append((kind, list(data), facts))
@@ -260,6 +271,7 @@ class Clients(Target):
             "last": {},
             "rate": 0.1,
             "overload": random.choice(["block", "reject", "drop-oldest"]),
+            "keys": None,
             "source": {"kind": "none"},
             "position": 0,
             "max_frames": None,
@@ -274,7 +286,8 @@ class Clients(Target):
             "to_gate": "",
             "frames_out": "",
         }
-        self.gate: Any = Gate(Member(self.order))  # type: ignore[arg-type]
+        with patch("streamrnn.workers.gate.open_door", Door):
+            self.gate: Any = Gate(Member(self.order))  # type: ignore[arg-type]
         self.gate.open = True
         self.chance = Random(random.randrange(2**32))  # of what the network says
         self.outputs: deque[np.ndarray] = deque()  # rows whose output the pipeline has yet to send back
@@ -326,7 +339,7 @@ class Clients(Target):
             self.pipeline()
         self.gate.answer()
         refused = False
-        for to, data in self.gate.clients.taken():
+        for to, data in self.gate.door.socket.taken():
             answer = unpack(data)
             refused |= answer.kind in (REFUSED, RESEND)
             assert answer.kind != REFUSED or text_of(answer)
@@ -377,7 +390,8 @@ class Clients(Target):
         """A gate that begins anew from the journal must know what this one knew."""
         self.gate.flush()
         self.gate.journal.close()
-        again: Any = Gate(Member(self.order | {"epoch": EPOCH + 1}))  # type: ignore[arg-type]
+        with patch("streamrnn.workers.gate.open_door", Door):
+            again: Any = Gate(Member(self.order | {"epoch": EPOCH + 1}))  # type: ignore[arg-type]
         try:
             again.obey({"kind": "open", "rate": 0.1})
             while again.replaying:
@@ -593,7 +607,7 @@ class Checkpoints(Target):
 
 
 READOUT = {"epoch": EPOCH, "streams": ["a", None, "b"], "max_streams": STREAMS, "history": 50_000, "resume": None}
-READOUT |= {"score": False, "block": BLOCK, "in_flight": 4 * BLOCK, "checkpoints": ""}
+READOUT |= {"keys": None, "score": False, "block": BLOCK, "in_flight": 4 * BLOCK, "checkpoints": ""}
 READOUT |= dict.fromkeys(("outputs", "frames_in", "to_gate"), "")
 TOPICS = [b"", b"a\0", b"b\0", b"c\0", b"\xff"]
 
@@ -606,7 +620,8 @@ class Publishing(Target):
     def __init__(self, random: Random) -> None:
         super().__init__(random)
         self.member = Member(READOUT)
-        self.publisher: Any = Publisher(self.member)  # type: ignore[arg-type]
+        with patch("streamrnn.workers.publisher.open_door", Door):
+            self.publisher: Any = Publisher(self.member)  # type: ignore[arg-type]
         self.publisher.save = lambda number: None
         self.seq = 0
         self.letters = [self.letter() for _ in range(20)]
@@ -653,7 +668,7 @@ class Publishing(Target):
 
     def published(self) -> None:
         """See that what goes out holds together, and can be said in JSON."""
-        for topic, data in self.publisher.outputs.taken():
+        for topic, data in self.publisher.door.socket.taken():
             if data:
                 message = unpack(data)
                 assert topic.endswith(b"\0")
@@ -692,7 +707,7 @@ class Control(Target):
         self.folder = tempfile.TemporaryDirectory(prefix="fuzz-")
         text = EVERY_KEY.replace("/tmp/", f"{self.folder.name}/")
         self.supervisor: Any = Supervisor(config.parse(text))
-        self.supervisor.inner = Socket()
+        self.supervisor.inner, self.supervisor.door = Socket(), Door()
 
     def make(self) -> list[bytes]:
         parts = [self.spoiled(self.random.choice(QUESTIONS), QUESTIONS, 0.7)]

@@ -164,4 +164,4 @@ def test_garbage_on_every_socket_of_a_daemon_changes_nothing_and_is_counted():
         assert status["bad"] - counted["bad"] > ENOUGH // 2
         assert (status["frames"], status["recoveries"], status["state"]) == (len(XS), 0, "running")
         daemon.stop()
-    assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
+        assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
