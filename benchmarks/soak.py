@@ -162,8 +162,10 @@ def main(
                 time.sleep(min(INTERVAL, 60 * minutes - past))
                 looks.append(look(client))
                 progress.update(task, completed=time.monotonic() - start)
-        status = client.status()
-    told = sum(result["frames"] for result in found)
+        told = sum(result["frames"] for result in found)
+        until = time.monotonic() + INTERVAL  # the last frames have been accepted, and may not have gone through yet
+        while (status := client.status())["frames"] < told and time.monotonic() < until:
+            time.sleep(0.2)
     errors = [error for result in found for error in result["errors"]]
     table = Table("", "MiB in the second quarter", "in the last", "descriptors", "in the last")
     flat = True
@@ -175,7 +177,8 @@ def main(
     console.print(table)
     lives = sum(result["lives"] for result in found)
     console.print(f"{lives:,} clients came and went; {told:,} frames acknowledged, {status['frames']:,} taken")
-    console.print(f"recoveries {status['recoveries']}, refused {status['refused']}, errors {errors[:3] or 0}")
+    faults = {name: status[name] for name in ("recoveries", "refused", "bad")}
+    console.print(f"{faults}, errors {errors[:3] or 0}")
     good = flat and told == status["frames"] and not errors and not status["recoveries"]
     console.print("flat, and nothing lost" if good else "NOT GOOD")
     raise typer.Exit(0 if good else 1)
