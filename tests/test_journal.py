@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamrnn.workers.journal import Journal, JournalFull
+from streamrnn.workers.journal import Journal, JournalFull, NoJournal
+from streamrnn.workers.member import Failure
 
 WAIT = 10.0  # seconds
 
@@ -175,3 +176,21 @@ def test_a_power_cut_takes_whole_records_from_the_end_and_none_from_the_middle(p
     assert counts[0] == 40
     assert counts[-1] < 5
     journal.close()
+
+
+def test_without_a_journal_none_is_left_that_would_be_taken_for_what_came_since(path):
+    journal = opened(path)
+    for _ in range(5):
+        journal.append(b"x")
+    journal.close()
+    with pytest.raises(Failure, match="frames that no checkpoint holds"):
+        NoJournal(path, "a", 5)
+    assert path.exists()
+    nothing = NoJournal(path, "a", 6)
+    assert not list(path.parent.iterdir())
+    assert [nothing.append(b"y") for _ in range(3)] == [6, 7, 8]
+    assert (nothing.last, nothing.durable, records(nothing)) == (8, 8, [])
+    nothing.close()
+    opened(path).close()
+    NoJournal(path, "b", 1).close()
+    assert not path.exists()

@@ -263,6 +263,22 @@ def test_a_daemon_that_diverges_goes_back_and_learns_more_slowly():
         assert sr.load(folders[-1]).parameters_sha256() == net.parameters_sha256()
 
 
+def test_without_a_journal_a_failure_goes_back_to_the_last_checkpoint_and_the_limit_on_frames_with_it():
+    net = network()
+    with Daemon(**PARTS, source='kind = "none"\n[journal]\nenabled = false') as daemon:
+        daemon.start("--max-frames", "30")
+        with daemon.client() as client:
+            for token in TEXT[:20]:
+                client.step(token)
+            kill(daemon, "gate")
+            wait_for(lambda: (client.status()["recoveries"], client.status()["state"]) == (1, "running"))
+        with daemon.client(60.0) as client:
+            for token in TEXT[20:50]:
+                assert client.step(token).y.tobytes() == net.step(token, "main").tobytes()
+        assert daemon.process.wait(TIMEOUT) == 0
+        assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
+
+
 def test_a_state_folder_serves_one_daemon_at_a_time():
     with Daemon(**PARTS) as daemon:
         daemon.start()

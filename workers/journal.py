@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from streamrnn.checkpoint import flush_folder
+from streamrnn.workers.member import Failure
 
 WAIT = 5.0  # seconds for another process to let go of the file
 LAZY = 0.1  # seconds until what was written goes to the disk when nobody waits for it
@@ -140,9 +141,19 @@ PAGES = "page_count", "freelist_count"
 
 
 class NoJournal:
-    """What keeps nothing: whatever was let in behind the last checkpoint is lost with the workers."""
+    """What keeps nothing: whatever was let in behind the last checkpoint is lost with the workers.
+
+    Raises Failure if there is a journal of that run whose records no checkpoint holds; another one is removed, or it
+    would be taken for what came since, should the run go on with it.
+    """
 
     def __init__(self, path: Path, run: str, first: int) -> None:
+        if path.exists():
+            kept = Journal(path, run, first)
+            kept.close()
+            if kept.last >= first:
+                raise Failure(f"{path} has frames that no checkpoint holds: first go on with journal.enabled = true")
+            path.unlink()
         self.path, self.begins, self.last = path, first, first - 1
         self.woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # never readable
 

@@ -221,7 +221,8 @@ class Supervisor:
         self.wait_for("ready", list(self.workers))
         self.order(GATE, "open", rate=self.rate_wanted)
         self.wait_for("open", [GATE])
-        self.max_frames = None
+        if self.config.journal.enabled:
+            self.max_frames = None  # what is left of them stands there from now on
 
     def wait_for(self, state: str, names: list[str]) -> None:
         """Until those workers are in that state; as long as the gate sends old frames down, that may take its time."""
@@ -574,7 +575,7 @@ class Supervisor:
             scale=self.manifest.scale,
         )
         checkpoint.complete(temporary, self.target, manifest)
-        self.manifest = manifest
+        self.manifest, self.max_frames = manifest, None
         checkpoint.prune(self.checkpoints, self.config.state.keep, self.resumed)
         self.own.add(int(self.target.name))
         self.resumed, self.completed = self.target, time.time()
