@@ -124,9 +124,9 @@ def test_a_damaged_checkpoint_is_found_and_the_one_before_is_used():
                 net.step(token, "main")
                 if number in (60, 150):
                     wait_for_checkpoints(daemon, 1 + number // 100)
-        newest = wait_for_checkpoints(daemon, 2)[-1].parent
         daemon.process.kill()
         daemon.process.communicate(timeout=TIMEOUT)
+        newest = wait_for_checkpoints(daemon, 2)[-1].parent
         file = newest / "stage-1.safetensors"
         data = bytearray(file.read_bytes())
         data[-3] ^= 1
