@@ -661,7 +661,9 @@ class Publishing(Target):
             accepted = bool(self.publisher.bad == bad)
         else:
             after, before = map(int, data[1:])
-            self.publisher.tell({"asker": "", "stream": data[0].decode(), "after": after, "before": before})
+            self.publisher.tell(
+                {"asker": "", "number": 0, "stream": data[0].decode(), "after": after, "before": before}
+            )
             accepted = True
         self.published()
         return accepted

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import count
 from math import isnan, nan
 from typing import Any, NamedTuple
 
@@ -61,6 +62,7 @@ CONTROL = "tcp://127.0.0.1:5703"  # where a daemon answers unless its config say
 MOST_UNANSWERED = 1000  # requests whose answer has not come; the gate keeps many times that for a client
 GREET_AFTER = 64  # answers: the gate may forget what they were to
 RETRY = 0.5  # seconds without an answer, after which requests are sent again
+QUESTIONS = count(1)  # their numbers
 NONE = -1  # before every place
 MOST_UNREAD = 100_000  # messages of outputs; what comes beyond is missed, and asked for again
 PARTING = 200  # milliseconds that a client's last word may take
@@ -189,7 +191,11 @@ class Past:
         """Outputs of a stream's rows between those places, and whether none is lacking. Raises DaemonGone."""
         found, whole = [], True
         while after < before - 1:
-            facts, data = self._ask({"ask": "history", "stream": stream, "after": after, "before": before})
+            question = {"ask": "history", "stream": stream, "after": after, "before": before}
+            answer = ask(self._socket, question, self.timeout)
+            if not answer:
+                raise DaemonGone(f"no outputs of before within {self.timeout} s")
+            facts, data = answer
             found += [unpack(part) for part in data]
             whole, after = whole and facts["whole"], facts["until"]
         return found, whole
@@ -198,18 +204,23 @@ class Past:
         """Let go of the socket."""
         self._socket.close(0)
 
-    def _ask(self, what: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        """One answer; a daemon that recovers may lose a question, so it is asked again."""
-        deadline = time.monotonic() + self.timeout
-        while time.monotonic() < deadline:
-            with suppress(zmq.Again):  # not let in
-                self._socket.send(msgspec.json.encode(what))
-            while self._socket.poll(int(RETRY * 1000)):
-                answer, *data = self._socket.recv_multipart()
-                facts = msgspec.json.decode(answer)
-                if facts.get("after") == what["after"]:
-                    return facts, data
-        raise DaemonGone(f"no outputs of before within {self.timeout} s")
+
+def ask(socket: zmq.Socket, question: dict[str, Any], timeout: float) -> tuple[dict[str, Any], list[bytes]] | None:
+    """The answer to a question, and what goes with it; None if there is none in time.
+
+    A daemon that recovers, or opens its sockets anew, may lose a question, so it is asked again and again; answers that
+    come late, to the question before, are passed over.
+    """
+    number, deadline = next(QUESTIONS), time.monotonic() + timeout
+    while (left := deadline - time.monotonic()) > 0:
+        with suppress(zmq.Again):  # not let in
+            socket.send(msgspec.json.encode({**question, "number": number}))
+        while socket.poll(int(min(left, RETRY) * 1000)):
+            answer, *data = socket.recv_multipart()
+            facts = msgspec.json.decode(answer)
+            if facts.pop("number", None) == number:
+                return facts, data
+    return None
 
 
 def outputs_of(name: str, message: Message, after: int, scored: dict[int, float]) -> Iterator[Output]:
@@ -302,15 +313,8 @@ class Client(Verbs):
         self._context.destroy(linger=None)
 
     def _ask(self, what: str) -> dict[str, Any]:
-        """One answer; a question may be lost when the daemon opens its sockets anew, so it is asked again."""
-        deadline = time.monotonic() + self.timeout
-        while (left := deadline - time.monotonic()) > 0:
-            with suppress(zmq.Again):  # not let in
-                self._control.send(msgspec.json.encode({"ask": what}))
-            while self._control.poll(int(min(left, RETRY) * 1000)):
-                facts = msgspec.json.decode(self._control.recv())
-                if ("state" in facts) == (what == "status"):  # no late answer to another question
-                    return facts
+        if answer := ask(self._control, {"ask": what}, self.timeout):
+            return answer[0]
         self._control.setsockopt(zmq.LINGER, 0)
         known = ", and does it know this key" if self._key else ""
         waited = f"no daemon answers at {self._control_endpoint} (waited {self.timeout} s)"

@@ -1,6 +1,8 @@
 """The client against a real daemon: what it hears, what it is refused, and that refusals change nothing."""
 
 import contextlib
+import signal
+import threading
 import time
 from collections.abc import Callable
 from itertools import islice
@@ -363,6 +365,22 @@ def test_status_tells_how_things_are(text):
     assert status["state"] == "running"
     assert [worker["name"] for worker in status["workers"]] == ["gate", "stages-0", "stages-1", "publisher"]
     assert {worker["pid"] for worker in status["workers"]} == {worker.pid for worker in text.workers().values()}
+
+
+def test_an_answer_that_comes_late_is_not_taken_for_a_later_one():
+    with Daemon() as daemon:
+        daemon.start()
+        with daemon.client() as client:
+            daemon.process.send_signal(signal.SIGSTOP)
+            waking = threading.Timer(1.3, daemon.process.send_signal, [signal.SIGCONT])
+            waking.start()
+            assert client.status()["frames"] == 0  # asked again meanwhile: more answers will come
+            waking.join()
+            client.step(65)
+            with daemon.client() as other:
+                assert becomes(lambda: other.status()["frames"], 1)
+            assert client.status()["frames"] == 1
+        daemon.stop()
 
 
 @pytest.mark.parametrize("asked", [b"", b"garbage", b"[]", b'{"ask": 1}', b'{"ask": "shutdown"}'])

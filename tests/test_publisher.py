@@ -276,9 +276,9 @@ def test_outputs_that_do_not_hold_together_are_counted_and_passed_over():
 
 def past(worker, stream, after, before):
     """What is answered to a question for the history."""
-    worker.tell({"asker": "me", "stream": stream, "after": after, "before": before})
+    worker.tell({"asker": "me", "number": 7, "stream": stream, "after": after, "before": before})
     kind, facts = worker.member.reports[-1]
-    assert kind == "history"
+    assert (kind, facts["asker"], facts["number"]) == ("history", "me", 7)
     return [seq for part in worker.member.data for seq in unpack(part).frames[:, SEQ].tolist()], facts["whole"]
 
 

@@ -275,7 +275,7 @@ class Publisher:
         after = max(after, int(self.since[number]) - 1)
         found, until = self.history.part(number, after, before)
         whole = number != NONE and self.history.gone <= after
-        self.member.report("history", found, asker=order["asker"], after=order["after"], whole=whole, until=until)
+        self.member.report("history", found, asker=order["asker"], number=order["number"], whole=whole, until=until)
 
 
 def topic(name: str) -> bytes:

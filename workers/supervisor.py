@@ -66,15 +66,21 @@ def compile_kernels(tell: Callable[[str], Any]) -> None:
     COMPILED.touch()
 
 
-class Hello(msgspec.Struct, tag_field="ask", tag="hello"):
+class Question(msgspec.Struct, tag_field="ask"):
+    """What a client may ask; its number comes back with the answer."""
+
+    number: Annotated[int, msgspec.Meta(ge=0, lt=2**62)] = 0
+
+
+class Hello(Question, tag="hello"):
     """A client asks what it must know to speak to the daemon."""
 
 
-class Status(msgspec.Struct, tag_field="ask", tag="status"):
+class Status(Question, tag="status"):
     """A client asks how things are."""
 
 
-class Past(msgspec.Struct, tag_field="ask", tag="history"):
+class Past(Question, tag="history", kw_only=True):
     """A client asks for outputs of a stream, of rows between two places (`streamrnn.frames.places`)."""
 
     stream: str
@@ -337,11 +343,12 @@ class Supervisor:
             self.refused += 1
             return {"error": 'ask for "hello" or "status" with a JSON object such as {"ask": "status"}'}
         if isinstance(asked, Status):
-            return self.status()
+            return {"number": asked.number, **self.status()}
         if isinstance(asked, Past):
             self.order(PUBLISHER, "history", asker=identity.hex(), **msgspec.structs.asdict(asked))
             return None
         return {
+            "number": asked.number,
             "name": self.config.name,
             "gate": self.config.sockets.gate,
             "outputs": self.config.sockets.outputs,
