@@ -107,7 +107,7 @@ def watch(supervisor: Any, settings: configs.Config, console: Console) -> dict[s
     for number in supervisor.signals:
         signal.signal(number, lambda *_: supervisor.interrupt())
     if not console.is_terminal:  # where a terminal is closed, the daemon ends
-        signal.signal(supervisor.reload_signal, lambda *_: setattr(supervisor, "reloading", True))
+        signal.signal(supervisor.reload_signal, lambda *_: supervisor.actions["reload"]())
     begun = time.monotonic()
     tell_start(supervisor)
     with console.status("starting") as spinner:

@@ -134,7 +134,7 @@ Source = TextConfig | SensorsConfig | NoSource
 class Sockets(Section, frozen=True):
     gate: str = "tcp://127.0.0.1:5701"  # frames in
     outputs: str = "tcp://127.0.0.1:5702"  # what the network says
-    control: str = "tcp://127.0.0.1:5703"  # status, learning on and off, shutdown
+    control: str = "tcp://127.0.0.1:5703"  # questions: how it is, outputs of before
 
 
 class Security(Section, frozen=True):
@@ -165,9 +165,7 @@ class Supervision(Section, frozen=True):
 
 
 class Health(Section, frozen=True):
-    divergence: Annotated[float, Meta(ge=0, le=1e9)] = (
-        0.0  # nats that the recent loss may rise above its lowest; 0 = any
-    )
+    divergence: Rate = 0.0  # nats that the recent loss may rise above its lowest; 0 = any
     rate_factor: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of the learning rate, after it has gone back for that
 
 

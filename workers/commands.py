@@ -12,7 +12,7 @@ import msgspec
 import zmq
 
 from streamrnn.wire import NOT_JSON
-from streamrnn.workers.member import bind
+from streamrnn.workers.member import bind, received
 
 LARGEST = 1 << 12  # bytes of a message
 MESSAGES = 64  # before the rest of the work goes on
@@ -42,10 +42,7 @@ class Commands:
     def hear(self, actions: dict[str, Callable[[], Any]]) -> int:
         """Do what has come; how many were no commands. A checkpoint is answered by `answer_waiting`."""
         refused = 0
-        for _ in range(MESSAGES):
-            if not self.socket.poll(0):
-                break
-            identity, *parts = self.socket.recv_multipart()
+        for identity, *parts in received(self.socket, MESSAGES):
             try:
                 command = msgspec.json.decode(parts[0] if len(parts) == 1 else b"", type=Command)
             except NOT_JSON:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -46,6 +46,16 @@ def bind(socket: zmq.Socket, endpoint: str) -> None:
         raise Failure(f"cannot listen on {endpoint}: {reason}; is another daemon running there?") from error
     finally:
         os.umask(before)
+
+
+def received(socket: zmq.Socket, most: int) -> Iterator[list[bytes]]:
+    """The messages that have come, so many at most."""
+    for _ in range(most):
+        try:
+            parts = socket.recv_multipart(zmq.DONTWAIT)
+        except zmq.Again:
+            return
+        yield parts
 
 
 def run(body: Callable[["Member"], None], endpoint: str, name: str, stdin: Any = None) -> None:

@@ -7,6 +7,7 @@ another one has missed something, and can ask for it while it is in the history.
 """
 
 from collections import deque
+from itertools import chain
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from streamrnn import checkpoint
 from streamrnn.frames import EMIT, FLAGS, INPUT, STREAM, places
 from streamrnn.wire import BARRIER, CREDIT, NAME, OUTPUT, PREVIEW, Message, WireError, pack, text_of, unpack
 from streamrnn.workers.door import open_door
-from streamrnn.workers.member import Member
+from streamrnn.workers.member import Member, received
 
 RECENT, LAST = 10_000, 100_000  # frames scored
 MESSAGES = 64  # taken from one socket before the others are looked at
@@ -142,9 +143,7 @@ class Publisher:
         self.rows = self.credited = self.inputs = self.bad = 0
         self.history = History(self.order["history"])
         self.newest = np.full(self.order["max_streams"], NONE)  # the place of each stream's last row
-        self.since = np.zeros(
-            self.order["max_streams"], np.int64
-        )  # the SEQ from which on a number has meant its stream
+        self.since = np.zeros_like(self.newest)  # the place from which on a number has meant its stream
         self.place = NONE  # of the last row
         if self.order["resume"]:
             self.restore(Path(self.order["resume"]))
@@ -165,14 +164,10 @@ class Publisher:
                 poller = self.poller()
             ready = dict(poller.poll(200))
             if self.door.socket in ready:
-                for _ in range(MESSAGES):
-                    if not (data := receive(self.door.socket)):
-                        break
+                for data in chain.from_iterable(received(self.door.socket, MESSAGES)):
                     self.hear(data)
             if self.source in ready:
-                for _ in range(MESSAGES):
-                    if not (data := receive(self.source)):
-                        break
+                for data, *_ in received(self.source, MESSAGES):
                     self.take(data)
                 self.give_credit()
             self.member.beat(self.facts)
@@ -225,8 +220,9 @@ class Publisher:
             self.score.add(message.extra)
             if self.wanted:
                 publish(self.door.socket, message, self.topics, self.newest)
-            self.newest[message.frames[:, STREAM]] = places(message.frames)
-            self.place = int(places(message.frames[-1:])[0])
+            place = places(message.frames)
+            self.newest[message.frames[:, STREAM]] = place
+            self.place = int(place[-1])
             self.history.add(message, data)
         elif message.kind == NAME:
             name = text_of(message)
@@ -281,14 +277,6 @@ class Publisher:
 def topic(name: str) -> bytes:
     """What a stream's outputs are published under."""
     return name.encode() + b"\0"
-
-
-def receive(socket: zmq.Socket) -> bytes:
-    """One message, empty if there is none."""
-    try:
-        return socket.recv(zmq.DONTWAIT)
-    except zmq.Again:
-        return b""
 
 
 def emits(message: Message) -> np.ndarray:

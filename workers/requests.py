@@ -9,7 +9,6 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 MOST_CLIENTS = 10_000  # remembered; beyond, those not heard of for the longest time are forgotten
-
 MOST_REQUESTS = 4096  # of a client, remembered; then it must greet
 
 

@@ -27,7 +27,7 @@ from streamrnn.workers.commands import Commands
 from streamrnn.workers.door import Door, keys_of
 from streamrnn.workers.gate import LARGEST_MESSAGE
 from streamrnn.workers.health import Health, good_checkpoint
-from streamrnn.workers.member import LARGEST, Failure, GaveUp, bind
+from streamrnn.workers.member import LARGEST, Failure, GaveUp, bind, received
 from streamrnn.workers.plan import GATE, PUBLISHER, Worker, plan
 from streamrnn.workers.state import check_network, lock, note_run, run_of
 
@@ -293,10 +293,7 @@ class Supervisor:
             while self.inner.poll(0):
                 identity, facts, *data = self.inner.recv_multipart()
                 self.hear(self.workers[identity.decode()], msgspec.json.decode(facts), data)
-            for _ in range(MESSAGES):
-                if not self.door.socket.poll(0):
-                    break
-                identity, *parts = self.door.socket.recv_multipart()
+            for identity, *parts in received(self.door.socket, MESSAGES):
                 if answer := self.answer(identity, parts):
                     self.reply(identity, answer)
             self.refused += self.commands.hear(self.actions)
@@ -330,9 +327,9 @@ class Supervisor:
             self.drain()
         elif kind == "saved":
             worker.facts |= message
-            if self.saving is not None and message["number"] == int(self.target.name):
+            if self.saving is not None and message["number"] == self.begun:
                 self.saving[worker.name] = message
-        elif kind == "unsaved" and self.saving is not None and message["number"] == int(self.target.name):
+        elif kind == "unsaved" and self.saving is not None and message["number"] == self.begun:
             self.abandon(message["reason"])
 
     def answer(self, identity: bytes, parts: list[bytes]) -> dict[str, Any] | None:
@@ -498,7 +495,7 @@ class Supervisor:
         except OSError as error:
             self.abandon(str(error))
             return
-        self.order(GATE, "checkpoint", number=int(self.target.name), last=last)
+        self.order(GATE, "checkpoint", number=self.begun, last=last)
 
     def abandon(self, reason: str) -> None:
         """Do without the checkpoint that was begun; frames go on, and the journal keeps them. Raises Failure."""
@@ -509,9 +506,7 @@ class Supervisor:
             )
         self.saving, self.save_failed = None, True
         self.commands.answer_waiting(error=reason)
-        text = (
-            f"checkpoint {int(self.target.name)} could not be written: {reason}; the next try is in {SAVE_RETRY:.0f} s"
-        )
+        text = f"checkpoint {self.begun} could not be written: {reason}; the next try is in {SAVE_RETRY:.0f} s"
         logs.tell("warning", "checkpoint_failed", text, reason=reason)
         if self.state == "draining":
             self.save(last=True)
@@ -584,13 +579,13 @@ class Supervisor:
         checkpoint.complete(temporary, self.target, manifest)
         self.manifest, self.max_frames = manifest, None
         checkpoint.prune(self.checkpoints, self.config.state.keep, self.resumed)
-        self.own.add(int(self.target.name))
+        self.own.add(self.begun)
         self.resumed, self.completed = self.target, time.time()
-        number, frames, seconds = int(self.target.name), self.manifest.frames, time.monotonic() - self.saved[0]
-        text = f"checkpoint {number} with {frames:,} frames, written in {seconds:.2f} s"
-        logs.tell("info", "checkpoint", text, number=number, frames=frames, seconds=seconds)
+        frames, seconds = manifest.frames, time.monotonic() - self.saved[0]
+        text = f"checkpoint {self.begun} with {frames:,} frames, written in {seconds:.2f} s"
+        logs.tell("info", "checkpoint", text, number=self.begun, frames=frames, seconds=seconds)
         if not self.asked_to_save:  # else it was asked for while this one was being written
-            self.commands.answer_waiting(done=f"checkpoint {number}")
+            self.commands.answer_waiting(done=f"checkpoint {self.begun}")
         self.order(GATE, "cut", number=before)  # the checkpoint before it is still good
         if self.last:
             self.ended = time.monotonic()
