@@ -63,7 +63,7 @@ MOST_UNANSWERED = 1000  # requests whose answer has not come; the gate keeps man
 GREET_AFTER = 64  # answers: the gate may forget what they were to
 RETRY = 0.5  # seconds without an answer, after which requests are sent again
 QUESTIONS = count(1)  # their numbers
-NONE = -1  # before every place
+NONE, BEHIND_ALL = -1, 2**62 - 1  # before and behind every place
 MOST_UNREAD = 100_000  # messages of outputs; what comes beyond is missed, and asked for again
 PARTING = 200  # milliseconds that a client's last word may take
 LARGEST_ANSWER = 1 << 26  # bytes; a daemon that sends more is cut off by the socket
@@ -110,6 +110,7 @@ class Subscription:
         self._past = past
         self._ready: deque[Output] = deque()
         self._heard: dict[str, tuple[int, int]] = {}  # place and epoch of each stream's last row
+        self._caught: dict[str, int] = {}  # the place up to which a stream's outputs came from the history
         self._scored: dict[int, float] = {}  # losses whose frame's output has not come
         self._socket = context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -150,17 +151,31 @@ class Subscription:
             raise DaemonGone(f"no output from {self._endpoint} within {self.timeout} s")
         topic, data = self._socket.recv_multipart()
         if not data:
+            self._catch_up()
             return False
         name, message = topic[:-1].decode(), unpack(data)
         last, epoch = self._heard.get(name, (message.number, message.epoch))
         first = int(places(message.frames[:1])[0])
-        if first <= last and message.epoch <= epoch:  # a daemon that began anew
-            last = message.number
+        if first <= last and message.epoch <= epoch:
+            if first > self._caught.get(name, NONE):  # a daemon that began anew
+                last = message.number
         elif last < message.number:
             self._fill(name, last, first)
             last = first - 1
         self._take(name, message, last)
         return True
+
+    def _catch_up(self) -> None:
+        """The line is there again: what was published without it is in the history, and may have been the last."""
+        for name, (last, _) in list(self._heard.items()):
+            try:
+                messages, whole = self._past.messages(name, last, BEHIND_ALL)
+            except DaemonGone:
+                continue
+            if whole and messages:  # where it is not whole, the next output shows what is missed
+                for message in messages:
+                    self._take(name, message, last)
+                self._caught[name] = self._heard[name][0]
 
     def _take(self, name: str, message: Message, after: int) -> None:
         """Make the outputs of rows behind that place ready; those before have been heard."""

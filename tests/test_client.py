@@ -272,6 +272,20 @@ def same(out):
     return out.stream, out.seq, out.y.tobytes(), np.float32(out.loss).tobytes()
 
 
+def test_what_came_last_while_the_line_was_broken_comes_when_it_is_there_again(text):
+    with text.client() as client, client.subscribe("n", timeout=20) as broken:
+        told = [same(client.step(97, stream="n"))]
+        heard = [same(next(broken))]
+        broken._socket.disconnect(broken._endpoint)
+        told += [same(client.step(token, stream="n")) for token in b"bcd"]
+        broken._socket.connect(broken._endpoint)
+        heard += [same(out) for out in islice(broken, 3)]
+        told += [same(client.step(token, stream="n")) for token in b"ef"]
+        heard += [same(out) for out in islice(broken, 2)]
+        assert heard == told
+        assert broken.missed == []
+
+
 def test_what_the_history_no_longer_holds_is_said_to_be_missed():
     with Daemon(pipeline="[outputs]\nhistory = 4000") as daemon:
         daemon.start()
