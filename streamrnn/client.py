@@ -87,6 +87,13 @@ class Output(NamedTuple):
     loss: float  # of what this frame scored, in nats; NaN if it scored nothing
 
 
+class Accepted(NamedTuple):
+    """What the gate says of a request that it has taken."""
+
+    first: int  # SEQ of its first frame
+    outputs: int  # how many were asked for, and sent before this
+
+
 class Subscription:
     """The outputs of a stream, or of all, from now on: iterate over it.
 
@@ -272,7 +279,7 @@ class Client(Verbs):
         self._unanswered: dict[int, tuple[str, Message, tuple[bytes, ...]]] = {}  # requests, by number, in order
         self._answered = 0  # since the last greeting
         self._results: dict[int, list[Message]] = {}  # request -> the outputs that it asked for, while they are awaited
-        self._accepted: dict[int, int] = {}  # request -> SEQ of its first frame, for those that are waited for
+        self._accepted: dict[int, Accepted | None] = {}  # request -> its answer, for those that are waited for
         self._begin: set[str] = set()
         self._own_stream = False  # whether it has been used
         try:
@@ -388,7 +395,7 @@ class Client(Verbs):
         number = self._send(stream, x, target, learn, ECHO | _flags(begin, end))
         self._results[number] = []
         try:
-            seq = self._wait_for(number)
+            seq = self._wait_for(number).first
         finally:
             heard = self._results.pop(number)
         if output := self._output(stream, seq):
@@ -523,9 +530,12 @@ class Client(Verbs):
             if wait:
                 self._results[number] = []
                 try:
-                    self._wait_for(number)
+                    outputs = self._wait_for(number).outputs
                 finally:
-                    heard += self._results.pop(number)
+                    results = self._results.pop(number)
+                if sum(len(message.frames) for message in results) != outputs:
+                    raise DaemonGone("a failure came between: the sequence was taken, and its outputs were lost")
+                heard += results
             else:
                 self._keep_up()
         Y = np.concatenate([message.vectors for message in heard]) if heard else NO_VECTORS
@@ -554,12 +564,13 @@ class Client(Verbs):
             column[row] = value
         return np.zeros((0, 0), np.float32)
 
-    def _wait_for(self, number: int) -> int:
-        """The SEQ of the first frame of a request, once it has been accepted."""
-        self._accepted[number] = -1
-        while self._accepted[number] < 0:
+    def _wait_for(self, number: int) -> Accepted:
+        """The answer to a request, once it has been accepted."""
+        self._accepted[number] = None
+        while not (accepted := self._accepted[number]):
             self._hear(self.timeout)
-        return self._accepted.pop(number)
+        del self._accepted[number]
+        return accepted
 
     def _hear(self, timeout: float) -> None:
         """Take one answer of the gate. Raises FrameRefused, DaemonGone."""
@@ -581,8 +592,10 @@ class Client(Verbs):
         except WireError as error:
             raise DaemonGone(f"what answers at the gate is no streamrnn daemon of this version: {error}") from error
         if message.kind == RESULT:
-            if message.number in self._results:
-                self._results[message.number].append(message)
+            if (heard := self._results.get(message.number)) is not None:
+                if heard and heard[0].epoch != message.epoch:  # a gate behind a failure gives all of them again
+                    heard.clear()
+                heard.append(message)
             return message.kind
         if message.kind == RESEND:
             self._epoch = message.epoch
@@ -595,7 +608,7 @@ class Client(Verbs):
             self._accepted.pop(message.number, None)
             raise FrameRefused(text_of(message))
         if message.kind == ACCEPTED and message.number in self._accepted:
-            self._accepted[message.number] = int(message.frames[0, SEQ])
+            self._accepted[message.number] = Accepted(*message.frames[0, [SEQ, STREAM]].tolist())
         return message.kind
 
 

@@ -243,9 +243,9 @@ class Unrolling:
         self._left = 0
 
     @property
-    def given(self) -> int:
-        """Frames that have not been due yet."""
-        return len(self.frames) - self._at
+    def all_in(self) -> bool:
+        """Every frame that is ever to be due has been."""
+        return self._at == len(self.frames) and self._left <= 1
 
     @property
     def done(self) -> bool:

@@ -29,8 +29,8 @@ WORKERS = PACKAGE.parent / "workers"  # in the source tree; installed, the worke
 APART = {"__main__", "addresses", "checkpoint", "checkpoints", "cli", "client", "commands", "config", "exits"}
 APART |= {"feedback", "keyring", "keys", "logs", "network", "private", "remote", "service", "sources", "verbs"}
 APART |= {"view", "vocabulary"}
-APART |= {"door", "gate", "health", "journal", "lines", "member", "nursery", "plan", "publisher", "requests"}
-APART |= {"stages", "state", "supervisor"}
+APART |= {"door", "gate", "health", "journal", "lines", "member", "nursery", "plan", "publisher", "questions"}
+APART |= {"requests", "saving", "stages", "state", "status", "supervisor"}
 
 
 def cache_folder() -> Path:

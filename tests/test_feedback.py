@@ -445,7 +445,7 @@ def test_a_sequence_is_what_a_plain_loop_makes_of_it(kind, data):
     value, y = model.last
     assert same(came.sequence.last.value, value)
     assert same(came.sequence.last.y, y)
-    assert came.sequence.given == 0
+    assert came.sequence.all_in
 
 
 @kinds

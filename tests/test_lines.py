@@ -42,6 +42,7 @@ from streamrnn.wire import (
 from streamrnn.workers import lines
 from streamrnn.workers.intake import Intake, Refused
 from streamrnn.workers.lines import Lines
+from streamrnn.workers.requests import Verdict
 
 K, WIDTH, FIRST, PLENTY = 6, 2, 100, 1000
 STEP, FED = INPUT | EMIT, INPUT | EMIT | FEEDBACK
@@ -488,13 +489,56 @@ def test_the_end_refuses_what_is_left_and_says_how_far_it_was():
     assert len(daemon.rows("b")) == 3
 
 
+def test_at_the_end_what_is_all_in_gets_its_outputs():
+    daemon = Daemon()
+    daemon.take(b"x", "a", STEP | ECHO, STEP | ECHO)
+    daemon.take(b"x", "", STEP, drawing=writing(1), number=2)
+    daemon.take(b"x", "b", STEP, drawing=writing(2), number=3)
+    daemon.take(b"x", "a", STEP, number=4)
+    assert not daemon.lines.stop("the end")
+    assert daemon.told() == [(REFUSED, 3), (REFUSED, 4)]
+    daemon.hear_all()
+    assert daemon.told()[2:] == [(RESULT, 1), (RESULT, 1), (ACCEPTED, 1), (RESULT, 2), (ACCEPTED, 2)]
+    assert daemon.lines.own
+    assert daemon.lines.stop("the end")
+    assert not daemon.lines.own
+    assert sorted(daemon.intake.names) == ["a", "b"]
+    assert daemon.idle
+
+
+def test_who_was_gone_while_something_was_written_is_told_so():
+    daemon = Daemon()
+    daemon.lines.requests.greet(b"x", [], 1)
+    for number, stream in ((1, "a"), (2, "b")):
+        assert daemon.lines.requests.look(b"x", number)[0] == Verdict.TAKE
+        daemon.take(b"x", stream, *[STEP] * number, drawing=writing(9 if number == 1 else 0), number=number)
+    daemon.hear()
+    daemon.lines.lose(b"x")
+    daemon.hear()
+    assert daemon.told() == [(ACCEPTED, 2), (RESULT, 1), (RESULT, 1), (REFUSED, 1)]
+    assert daemon.reasons() == ["the line to its client broke: 2 frames were taken"]
+    verdict, progress = daemon.lines.requests.look(b"x", 1)
+    assert (verdict, progress.reason) == (Verdict.AGAIN, daemon.reasons()[0])
+    assert daemon.idle
+
+
+def test_an_answer_says_how_many_outputs_there_were():
+    daemon = Daemon()
+    daemon.take(b"x", "a", STEP | ECHO, STEP, STEP | ECHO)
+    daemon.take(b"x", "b", STEP, drawing=writing(4), number=2)
+    daemon.take(b"x", "c", STEP, number=3)
+    daemon.hear_all()
+    counts = {message.number: message.frames[0, STREAM] for _, message in daemon.answers if message.kind == ACCEPTED}
+    assert counts == {1: 2, 2: 4, 3: 0}
+
+
 def test_outputs_for_a_request_that_was_given_up_are_passed_over():
     daemon = Daemon()
     daemon.take(b"x", "a", STEP, token=0, drawing=writing(9))
     daemon.lines.stop("the end")
     daemon.hear()
     assert daemon.told() == [(REFUSED, 1)]
-    daemon.take(b"x", "a", STEP | ECHO, token=1, number=2)
+    daemon.take(b"x", "a", STEP | ECHO, token=1, drawing=writing(9), number=2)
     daemon.take(b"x", "a", STEP, token=0, drawing=writing(9), number=3)
     daemon.lines.stop("the end")
     daemon.take(b"y", "a", STEP | ECHO, token=4, number=4)

@@ -65,12 +65,12 @@ class Daemon(Supervisor):
         count = generation * FRAMES
         self.mark("begun", count)
         self.save(last=False)
-        temporary = checkpoint.temporary_name(self.target)
+        temporary = checkpoint.temporary_name(self.saving.folder)
         hashes = {checkpoint.stage_file(k): checkpoint.write_stage(temporary, k, tensors(count)) for k in range(2)}
         gate = {"frames": count, "names": [], "fresh": [], "position": 0, "last": {}, "gate": {}, "left": None}
         gate |= {"journal": count, "rate": 0.1}
         score = checkpoint.write_tensors(temporary / SCORE_FILE, tensors(count))
-        self.saving = {
+        self.saving.reports = {
             **{name: {} for name in self.workers},
             GATE: gate,
             "stages-0": {"sha256": hashes},

@@ -11,6 +11,7 @@ from daemon import TIMEOUT, Daemon, layers, wait_for
 
 import streamrnn as sr
 from benchmarks import chaos
+from streamrnn.wire import RESULT
 
 PARTS = {
     "layers": layers("gru 12", "lstm 8"),
@@ -110,6 +111,49 @@ def test_what_was_being_generated_goes_on_as_if_nothing_had_died(name):
             daemon.stop()
     assert len(texts[0]) > 0
     assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("name", ["gate", "stages-1", "publisher"])
+@pytest.mark.parametrize("journal", [True, False])
+def test_a_failure_in_the_middle_of_writing_loses_and_doubles_nothing(name, journal):
+    texts = []
+    source = f'kind = "none"\n[journal]\nenabled = {str(journal).lower()}'
+    for dies in (None, 40):
+        with Daemon(**PARTS, source=source) as daemon:
+            daemon.start()
+            with daemon.client(60.0) as client:
+                pid = daemon.workers()[name].pid
+                when_heard(client, dies, lambda pid=pid: os.kill(pid, signal.SIGKILL))
+                texts.append(client.generate("a", max_length=120, seed=5, temperature=1.0))
+                assert client.status()["recoveries"] == (dies is not None)
+            daemon.stop()
+    assert len(texts[0]) > 60
+    assert texts[0] == texts[1]
+
+
+def when_heard(client, number, act):
+    """Act when that many outputs that a request asked for have come."""
+    take, heard = client._take_answer, []
+
+    def take_answer():
+        kind = take()
+        if kind == RESULT:
+            heard.append(kind)
+            if len(heard) == number:
+                act()
+        return kind
+
+    client._take_answer = take_answer
+
+
+def test_what_is_all_in_when_the_daemon_stops_is_still_answered():
+    net = network()
+    with Daemon(**PARTS) as daemon:
+        daemon.start("--max-frames", "50")
+        with daemon.client() as client:
+            for token in TEXT[:50]:
+                assert client.step(token).y.tobytes() == net.step(token, "main").tobytes()
+        assert daemon.process.wait(TIMEOUT) == 0
 
 
 def test_a_damaged_checkpoint_is_found_and_the_one_before_is_used():

@@ -20,7 +20,7 @@ from streamrnn.cli import app
 from streamrnn.keys import Key, Keys, connect_with, load
 from streamrnn.workers.gate import LARGEST_READ
 from streamrnn.workers.publisher import LARGEST_SUBSCRIPTION
-from streamrnn.workers.supervisor import LARGEST_QUESTION
+from streamrnn.workers.questions import LARGEST_QUESTION
 
 DOORS = {"gate": zmq.DEALER, "outputs": zmq.SUB, "control": zmq.DEALER}
 LARGEST = {"gate": LARGEST_READ, "outputs": LARGEST_SUBSCRIPTION, "control": LARGEST_QUESTION}

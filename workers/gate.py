@@ -60,7 +60,7 @@ MOST_UNREAD = 100  # messages of a client that wait in the socket; it must wait 
 MESSAGES = 256  # of clients at most, before the rest of the work goes on
 RESERVE = 1 << 22  # bytes that must be free on the journal's disk
 FULL_INTERVAL = 0.5  # seconds between looks at the room for the journal
-RETURN_TIME = 1.0  # seconds in which clients reconnect
+RETURN_TIME = 1.0  # seconds in which clients whose line broke come back
 ASK_INTERVAL = 0.2  # seconds until a client is asked once more to send again
 
 
@@ -107,9 +107,7 @@ class Gate:
         self.messages = member.socket(zmq.PULL, bind=self.order["to_gate"])
         self.down = member.socket(zmq.PUSH, connect=self.order["frames_out"])
         self.lines = Lines(self.intake, self.space, self.took, self.flush, self.write, self.reply, self.accept)
-        self.unsent: list[tuple[bytes, Message]] = []  # answers to clients that are on their way back,
-        self.back = 0.0  # and until when they get
-        self.gone: set[bytes] = set()  # clients that could not be reached
+        self.away: dict[bytes, tuple[float, deque[Message]]] = {}  # clients that cannot be reached, since when, answers
         self.asked: dict[bytes, float] = {}  # clients that have been asked to greet and send again, and when
         self.looked = 0.0
 
@@ -120,7 +118,7 @@ class Gate:
             self.wait()
             self.take_messages()
             self.look_for_room()
-            self.look_at_door()
+            self.door.look()
             if self.replaying:
                 self.replay()
             elif self.open:
@@ -128,8 +126,8 @@ class Gate:
                 self.take_clients()
                 self.take_source()
                 self.flush()
-                self.look_for_clients()
             self.answer()
+            self.look_for_clients()
             order = self.member.order()
             if order["kind"] == "stop":
                 break
@@ -346,35 +344,37 @@ class Gate:
             self.journal.hurry()
 
     def reply(self, to: bytes, message: Message) -> None:
-        """Answer a client, if it is still there and reads its answers."""
-        if time.monotonic() < self.back:
-            self.unsent.append((to, message))
-            return
-        with suppress(zmq.Again):
-            try:
-                self.door.socket.send_multipart([to, pack(message)], zmq.DONTWAIT)
-            except zmq.ZMQError as error:
-                if error.errno != zmq.EHOSTUNREACH:
-                    raise
-                self.gone.add(to)
+        """Answer a client; one whose line is broken may come back for it."""
+        if to in self.away or not self.reach(to, message):
+            _, answers = self.away.setdefault(to, (time.monotonic(), deque()))
+            answers.append(message)
 
-    def look_at_door(self) -> None:
-        """When all clients must come in anew, let answers wait until they have."""
-        if self.door.look():
-            self.back = time.monotonic() + RETURN_TIME
-        elif self.unsent and time.monotonic() >= self.back:
-            unsent, self.unsent = self.unsent, []
-            for to, message in unsent:
-                self.reply(to, message)
+    def reach(self, to: bytes, message: Message) -> bool:
+        """Whether a client is there; if it does not read its answers, it goes without."""
+        try:
+            self.door.socket.send_multipart([to, pack(message)], zmq.DONTWAIT)
+        except zmq.Again:
+            pass
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        return True
 
     def look_for_clients(self) -> None:
-        """See that the clients that have a stream of their own are still there."""
+        """See that the clients that have a stream of their own are still there, and who has come back."""
         if time.monotonic() - self.looked >= LOOK_INTERVAL:
             self.looked = time.monotonic()
             for sender in self.lines.own:
                 self.reply(sender, Message(ALIVE))
-        while self.gone:
-            self.lines.lose(self.gone.pop())
+        for sender, (since, answers) in list(self.away.items()):
+            while answers and self.reach(sender, answers[0]):
+                answers.popleft()
+            if not answers:
+                del self.away[sender]
+            elif time.monotonic() - since > RETURN_TIME:
+                del self.away[sender]
+                self.lines.lose(sender)
 
     def take_source(self) -> None:
         """Let in what the daemon's own source has, as far as there is room; say so when no more is to come."""
@@ -449,10 +449,10 @@ class Gate:
     def barrier(self, order: dict[str, Any]) -> None:
         """Send a barrier down behind everything, and say how the gate stands; let no more in if it is the last."""
         if order["last"]:
-            self.lines.stop("the daemon is stopping")
             self.open = False
+        answered = not order["last"] or self.lines.stop("the daemon is stopping")
         self.flush()
-        if self.outbox:  # what is in waits for room on the disk, and the barrier behind it
+        if self.outbox or not answered:  # what is in waits for room on the disk or its outputs, and the barrier behind
             self.orders.appendleft(order)
             return
         number = order["number"]

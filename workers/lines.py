@@ -37,6 +37,8 @@ class Request:
         self.taken = before.taken  # frames
         self.again = before.taken  # of these, those that have not come by again
         self.echoes: deque[int] = deque()  # SEQs of the frames whose output comes back
+        self.heard = 0  # outputs that came back
+        self.cut = False  # no more is written, as its client was gone
         self.age = next(AGES)
 
     @property
@@ -44,6 +46,11 @@ class Request:
         """Whether nothing has come of it yet."""
         feeds_back = self.drawing.max_length or (self.message.frames[:, FLAGS] & FEEDBACK).any()
         return self.message.kind == FRAMES and not self.taken and not feeds_back
+
+    @property
+    def all_in(self) -> bool:
+        """Whether only outputs are still to be heard."""
+        return self.unrolling is not None and self.unrolling.all_in
 
     @property
     def nbytes(self) -> int:
@@ -72,6 +79,7 @@ class Lines:
     ) -> None:
         self.intake, self.space, self.took = intake, space, took
         self.flush, self.send, self.reply, self.accept = flush, send, reply, accept
+        self.epoch: int = intake.order["epoch"]
         self.requests = Requests(intake.order["kept"].get("requests", []))
         self.news: list[list[Any]] = []  # what has become of requests since the journal was told: see `note`
         self.lines: dict[str, deque[Request]] = {}
@@ -145,6 +153,8 @@ class Lines:
                 request.first = self.intake.seq
             elif not self._let_in(request):
                 return False
+            elif request.cut:
+                raise Refused(f"the line to its client broke: {request.taken} frames were taken")
         except Refused as error:
             self.refuse(request.sender, request.message.number, str(error))
             return True
@@ -232,7 +242,8 @@ class Lines:
                 drawn = np.concatenate([drawn, value])
         if not request.echoes:
             del self.listening[request.stream]
-        self.reply(request.sender, Message(RESULT, 0, request.message.number, rows, Y, drawn))
+        request.heard += len(rows)
+        self.reply(request.sender, Message(RESULT, self.epoch, request.message.number, rows, Y, drawn))
         self._advance(request.name)
 
     def lose(self, sender: bytes) -> None:
@@ -240,7 +251,7 @@ class Lines:
         for line in list(self.lines.values()):
             for request in line:
                 if request.sender == sender and request.drawing.max_length:
-                    request.drawing = Drawing()
+                    request.drawing, request.cut = Drawing(), True
                     if request.unrolling:
                         request.unrolling.stop()
         name = self.own.pop(sender, None)
@@ -248,19 +259,20 @@ class Lines:
             assert name
             self._append(Request(sender, name, Message(CLOSE), Drawing()))
 
-    def stop(self, reason: str) -> None:
-        """Refuse whatever is not done, and close the clients' own streams."""
-        for line in self.lines.values():
-            for request in line:
-                self.refuse(request.sender, request.message.number, f"{reason}: {request.taken} frames were taken")
-                self.intake.last.pop(request.stream, None)
-        self.lines.clear()
-        self.waiting = 0
-        self.listening.clear()
+    def stop(self, reason: str) -> bool:
+        """Refuse what is not all in; true once the rest is answered, and the clients' own streams are closed."""
+        for request in [request for line in self.lines.values() for request in line if not request.all_in]:
+            self.refuse(request.sender, request.message.number, f"{reason}: {request.taken} frames were taken")
+            self.intake.last.pop(request.stream, None)
+            self.listening.pop(request.stream, None)
+            self._remove(request)
+        if self.lines:
+            return False
         for name in self.own.values():
             if name in self.intake.names:
                 self._close(name)
         self.own.clear()
+        return True
 
     def refuse(self, sender: bytes, number: int, reason: str) -> None:
         """Answer that a request was not let in, and why."""
@@ -273,15 +285,15 @@ class Lines:
         if progress.reason:
             self.reply(sender, Message(REFUSED, 0, number, extra=as_text(progress.reason)))
         else:
-            self.accept(sender, Message(ACCEPTED, 0, number, frame_with(progress.first)))
+            self.accept(sender, Message(ACCEPTED, 0, number, frame_with(progress.first, progress.heard)))
 
     def _answer(self, request: Request, kind: int) -> None:
         self._note(request, True)
-        self.accept(request.sender, Message(kind, 0, request.message.number, frame_with(request.first)))
+        self.accept(request.sender, Message(kind, 0, request.message.number, frame_with(request.first, request.heard)))
 
     def _note(self, request: Request, finished: bool) -> None:
         """Remember how far a request is, here and, with the frames that have been let in, in the journal."""
-        progress = Progress(request.taken, request.first, finished)
+        progress = Progress(request.taken, request.first, finished, "", request.heard)
         last = self.intake.last.get(request.stream) if finished else None
         self.requests.note(request.sender, request.message.number, progress)
         kept = last.plain() if last else None
@@ -305,10 +317,11 @@ class Lines:
 
     def replay(self, news: list[list[Any]]) -> None:
         """Take what the journal remembers of requests."""
-        for sender, number, taken, first, finished, reason, stream, last in news:
+        for sender, number, *facts, stream, last in news:
+            progress = Progress(*facts)
             if sender:
-                self.requests.restore(bytes.fromhex(sender), number, Progress(taken, first, finished, reason))
-            if finished and stream >= 0:
+                self.requests.restore(bytes.fromhex(sender), number, progress)
+            if progress.finished and stream >= 0:
                 self.replayed.pop(stream, None)
                 self.intake.last.pop(stream, None)
                 if last is not None:

@@ -28,6 +28,7 @@ class Progress(NamedTuple):
     first: int = -1  # SEQ of its first frame
     finished: bool = False
     reason: str = ""  # why it was refused
+    heard: int = 0  # outputs that it asked for and that have come
 
 
 class _Client:

@@ -8,10 +8,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from math import log
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import zmq
@@ -19,73 +18,28 @@ import zmq
 from streamrnn import checkpoint, logs, private
 from streamrnn.checkpoint import CheckpointError, Manifest
 from streamrnn.config import Config, ConfigError, taken_over
-from streamrnn.jit import CACHE_FOLDER
-from streamrnn.network import Network
 from streamrnn.service import ServiceManager
 from streamrnn.wire import NOT_JSON
 from streamrnn.workers.commands import Commands
 from streamrnn.workers.door import Door, keys_of
-from streamrnn.workers.gate import LARGEST_MESSAGE
 from streamrnn.workers.health import Health, good_checkpoint
+from streamrnn.workers.kernels import compile_kernels
 from streamrnn.workers.member import LARGEST, Failure, GaveUp, bind, received
 from streamrnn.workers.plan import GATE, PUBLISHER, Worker, plan
+from streamrnn.workers.questions import LARGEST_QUESTION, Past, Status, hello, question
+from streamrnn.workers.saving import SAVE_TIMEOUT, Saving
 from streamrnn.workers.state import check_network, lock, note_run, run_of
+from streamrnn.workers.status import Rate, result, status
 
 START_TIMEOUT = 60.0  # seconds until every worker must be ready
-DRAIN_TIMEOUT = 60.0  # seconds until a checkpoint must be complete
 STOP_TIMEOUT = 5.0  # seconds a worker may take to end
 SIGNALS = {signal.SIGINT, signal.SIGTERM}  # drain the daemon
 RELOAD = signal.SIGHUP  # has it read its config again
-COMPILED = CACHE_FOLDER / "compiled"
 SAVE_RETRY = 10.0  # seconds until another checkpoint is tried where one could not be written
 FULL_WAIT = 1.0  # seconds from one checkpoint to the next while the journal has no room
 START_PATIENCE = 10  # heartbeats that a worker may be silent while it gets ready
 RESTART_SPAN = 60.0  # seconds in which restarts are counted
 MESSAGES = 64  # of clients, before workers are heard again
-LARGEST_QUESTION = 1 << 12  # bytes of a client's message
-RATE_SPAN = 3.0  # seconds over which frames per second are taken
-
-
-def compile_kernels(tell: Callable[[str], Any]) -> None:
-    """Compile what workers run, unless it lies on disk already."""
-    if COMPILED.exists():
-        return
-    tell("compiling the kernels, once for this version and machine: about 25 seconds")
-    from numba import typeof
-
-    from streamrnn.layers import RNN
-    from streamrnn.optimizers import SGD
-    from streamrnn.readouts import Linear
-    from streamrnn.workers import intake, loop, stages
-
-    intake.warm_up()
-    net = Network([RNN(1, 1)], Linear(1), SGD(1.0))
-    links = stages.make_links(net, 0, 2, {"block": 1, "epoch": 0, "token_targets": False}, [0] * 6)
-    loop.serve.compile((typeof(net._stages), typeof(net._schedule), typeof(links)))
-    CACHE_FOLDER.mkdir(parents=True, exist_ok=True)
-    COMPILED.touch()
-
-
-class Question(msgspec.Struct, tag_field="ask"):
-    """What a client may ask; its number comes back with the answer."""
-
-    number: Annotated[int, msgspec.Meta(ge=0, lt=2**62)] = 0
-
-
-class Hello(Question, tag="hello"):
-    """A client asks what it must know to speak to the daemon."""
-
-
-class Status(Question, tag="status"):
-    """A client asks how things are."""
-
-
-class Past(Question, tag="history", kw_only=True):
-    """A client asks for outputs of a stream, of rows between two places (`streamrnn.frames.places`)."""
-
-    stream: str
-    after: Annotated[int, msgspec.Meta(ge=-1, lt=2**62)] = -1
-    before: Annotated[int, msgspec.Meta(ge=0, lt=2**62)] = 2**62 - 1
 
 
 class Died(Exception):
@@ -153,14 +107,13 @@ class Supervisor:
         self.saved = (0.0, 0)  # when the last checkpoint was begun, and frames by then
         self.plan()
         self.state = "starting"
-        self.saving: dict[str, Any] | None = None  # what came of the checkpoint that is being written
-        self.deadline = 0.0
+        self.saving: Saving | None = None
         self.failures: deque[float] = deque()
         self.recoveries = 0
         self.ending = False
         self.refused = 0
         self.opened = self.ended = 0.0
-        self.rate: deque[tuple[float, int]] = deque()
+        self.rate = Rate()
 
     def _manifest(self) -> tuple[Manifest, Path | None]:
         """Where to go on from: the newest good checkpoint of this run, or the beginning."""
@@ -327,85 +280,31 @@ class Supervisor:
             self.drain()
         elif kind == "saved":
             worker.facts |= message
-            if self.saving is not None and message["number"] == self.begun:
-                self.saving[worker.name] = message
-        elif kind == "unsaved" and self.saving is not None and message["number"] == self.begun:
+            if self.saving and message["number"] == self.begun:
+                self.saving.reports[worker.name] = message
+        elif kind == "unsaved" and self.saving and message["number"] == self.begun:
             self.abandon(message["reason"])
 
     def answer(self, identity: bytes, parts: list[bytes]) -> dict[str, Any] | None:
         """What a client asked for: "hello", "status", or "history", which the publisher answers."""
         try:
-            asked = msgspec.json.decode(parts[0] if len(parts) == 1 else b"", type=Hello | Status | Past)
+            asked = question(parts)
         except NOT_JSON:
             self.refused += 1
             return {"error": 'ask for "hello" or "status" with a JSON object such as {"ask": "status"}'}
-        if isinstance(asked, Status):
-            return {"number": asked.number, **self.status()}
         if isinstance(asked, Past):
             self.order(PUBLISHER, "history", asker=identity.hex(), **msgspec.structs.asdict(asked))
             return None
-        return {
-            "number": asked.number,
-            "name": self.config.name,
-            "gate": self.config.sockets.gate,
-            "outputs": self.config.sockets.outputs,
-            "input": msgspec.to_builtins(self.config.input),
-            "readout": msgspec.to_builtins(self.config.readout),
-            "predict": self.config.predict,
-            "largest_message": LARGEST_MESSAGE,
-            "epoch": self.epoch,
-        }
+        facts = self.status() if isinstance(asked, Status) else hello(self.config, self.epoch)
+        return {"number": asked.number, **facts}
 
     def status(self) -> dict[str, Any]:
         """How things are, in plain values."""
-        gate, publisher = self.workers[GATE].facts, self.workers[PUBLISHER].facts
-        now = self.ended or time.monotonic()
-        frames = publisher.get("inputs", 0)
-        self.rate.append((now, frames))
-        while now - self.rate[0][0] > RATE_SPAN:
-            self.rate.popleft()
-        since, before = self.rate[0]
-        return {
-            "name": self.config.name,
-            "state": self.state,
-            "frames": frames,
-            "seconds": now - self.opened if self.opened else 0.0,
-            "frames_per_second": (frames - before) / (now - since) if now > since else 0.0,
-            "scored": publisher.get("scored", 0),
-            "loss": publisher.get("loss"),
-            "recent_loss": publisher.get("recent_loss"),
-            "curve": publisher.get("curve", []),
-            "refused": self.refused + gate.get("refused", 0),
-            "strangers": self.door.strangers
-            + sum(worker.facts.get("strangers", 0) for worker in self.workers.values()),
-            "bad": sum(worker.facts.get("bad", 0) for worker in self.workers.values()),
-            "skipped_updates": sum(worker.facts.get("skipped", 0) for worker in self.workers.values()),
-            "learning_rate": gate.get("rate"),
-            "streams": gate.get("streams", 0),
-            "full": gate.get("full", ""),
-            "recoveries": self.recoveries,
-            "epoch": self.epoch,
-            "journal": self.journal_status(gate),
-            "checkpoint": self.checkpoint_status(),
-            "checkpoints": str(self.checkpoints),
-            "workers": [worker.status() for worker in self.workers.values()],
-        }
+        return status(self)
 
-    def journal_status(self, gate: dict[str, Any]) -> dict[str, int]:
-        """The gate's log: its bytes, records that no checkpoint holds yet, and those not flushed to the disk yet."""
-        last = gate.get("journal_last", 0)
-        return {
-            "bytes": gate.get("journal_bytes", 0),
-            "records": max(last - self.manifest.journal, 0),
-            "not_durable": last - gate.get("journal_durable", 0),
-        }
-
-    def checkpoint_status(self) -> dict[str, Any] | None:
-        """The last checkpoint: its number, the frames in it, its age in seconds; None before the first."""
-        if not self.resumed:
-            return None
-        number, age = int(self.resumed.name), max(time.time() - self.completed, 0.0)
-        return {"number": number, "frames": self.manifest.frames, "seconds": age}
+    def result(self) -> dict[str, Any]:
+        """What the run came to."""
+        return result(self)
 
     def interrupt(self) -> None:
         """What a signal asks for: an orderly end, or an end at once where there is nothing to save."""
@@ -483,15 +382,12 @@ class Supervisor:
     def save(self, last: bool) -> None:
         """Begin a checkpoint behind every frame accepted so far; no more are let in if it is the last."""
         self.begun = max(int(checkpoint.next_folder(self.checkpoints).name), self.begun + 1)
-        self.target = self.checkpoints / checkpoint.number_name(self.begun)
-        self.saving = {}
-        self.last = last
-        self.deadline = time.monotonic() + DRAIN_TIMEOUT
-        self.saved = time.monotonic(), self.workers[PUBLISHER].facts.get("inputs", 0)
+        self.saving = Saving(self.checkpoints, self.begun, last)
+        self.saved = self.saving.begun, self.workers[PUBLISHER].facts.get("inputs", 0)
         self.save_failed = False
         self.asked_to_save = False
         try:
-            checkpoint.temporary_folder(self.target)
+            self.saving.begin()
         except OSError as error:
             self.abandon(str(error))
             return
@@ -499,7 +395,7 @@ class Supervisor:
 
     def abandon(self, reason: str) -> None:
         """Do without the checkpoint that was begun; frames go on, and the journal keeps them. Raises Failure."""
-        if self.last:
+        if self.saving and self.saving.last:
             raise Failure(
                 f"the last checkpoint could not be written: {reason}; the journal has what came since the "
                 "one before, --resume goes on from there"
@@ -535,86 +431,39 @@ class Supervisor:
                 self.look_at_health()
                 if self.asked_to_save or self.due():
                     self.save(last=False)
-        elif len(self.saving) == len(self.workers):
+        elif not (late := [name for name in self.workers if name not in self.saving.reports]):
             try:
                 return not self.complete()
             except OSError as error:
                 self.abandon(str(error))
-        elif time.monotonic() > self.deadline:
-            late = [name for name in self.workers if name not in self.saving]
-            reason = f"the checkpoint was not complete after {DRAIN_TIMEOUT:.0f} s: {', '.join(late)} did not save"
-            if self.last:
+        elif self.saving.overdue:
+            reason = f"the checkpoint was not complete after {SAVE_TIMEOUT:.0f} s: {', '.join(late)} did not save"
+            if self.saving.last:
                 raise Failure(reason)
             self.recover(Died(reason, ", ".join(late)))
         return True
 
     def complete(self) -> bool:
-        """Make the checkpoint whole: the manifest, the rename; true if it was the last."""
-        assert self.saving is not None
-        gate, saving = self.saving[GATE], self.saving
-        hashes: dict[str, str] = {}
-        for message in saving.values():
-            hashes |= message.get("sha256", {})
-        temporary, before = checkpoint.temporary_name(self.target), self.manifest.journal
-        manifest = Manifest(
-            format=checkpoint.FORMAT,
-            spec=self.config.spec(),
-            streams=gate["names"],
-            fresh=gate["fresh"],
-            losses={},
-            frames=gate["frames"],
-            sha256=hashes,
-            parameters_sha256=checkpoint.parameters_sha256(temporary, len(self.config.layers) + 1),
-            position=gate["position"],
-            last={int(number): last for number, last in gate["last"].items()},
-            tokens=self.config.input.kind == "tokens",
-            run=self.run,
-            journal=gate["journal"],
-            gate=gate["gate"],
-            left=gate["left"],
-            rate=gate["rate"],
-            score={name: saving[PUBLISHER][name] for name in ("inputs", "recent_loss")},
-            scale=self.manifest.scale,
-        )
-        checkpoint.complete(temporary, self.target, manifest)
-        self.manifest, self.max_frames = manifest, None
+        """Make the checkpoint whole; true if it was the last."""
+        assert self.saving
+        saving, before = self.saving, self.manifest
+        self.manifest, self.max_frames = saving.complete(self.config, before), None
         checkpoint.prune(self.checkpoints, self.config.state.keep, self.resumed)
-        self.own.add(self.begun)
-        self.resumed, self.completed = self.target, time.time()
-        frames, seconds = manifest.frames, time.monotonic() - self.saved[0]
-        text = f"checkpoint {self.begun} with {frames:,} frames, written in {seconds:.2f} s"
-        logs.tell("info", "checkpoint", text, number=self.begun, frames=frames, seconds=seconds)
+        self.own.add(saving.number)
+        self.resumed, self.completed = saving.folder, time.time()
+        frames, seconds = self.manifest.frames, saving.seconds
+        text = f"checkpoint {saving.number} with {frames:,} frames, written in {seconds:.2f} s"
+        logs.tell("info", "checkpoint", text, number=saving.number, frames=frames, seconds=seconds)
         if not self.asked_to_save:  # else it was asked for while this one was being written
-            self.commands.answer_waiting(done=f"checkpoint {self.begun}")
-        self.order(GATE, "cut", number=before)  # the checkpoint before it is still good
-        if self.last:
+            self.commands.answer_waiting(done=f"checkpoint {saving.number}")
+        self.order(GATE, "cut", number=before.journal)  # the checkpoint before it is still good
+        if saving.last:
             self.ended = time.monotonic()
             return True
         self.saving = None
         if self.state == "draining":
             self.save(last=True)
         return False
-
-    def result(self) -> dict[str, Any]:
-        """What the run came to."""
-        assert self.saving is not None
-        facts = self.saving[PUBLISHER]
-        seconds = self.ended - self.opened
-        tokens = self.config.input.kind == "tokens"
-        bits = {
-            name: facts[f"{name}loss"] / log(2) if facts[f"{name}loss"] is not None and tokens else None
-            for name in ("", "last_")
-        }
-        return {
-            "frames": facts["inputs"],
-            "seconds": seconds,
-            "frames_per_second": facts["inputs"] / seconds,
-            "loss": facts["loss"],
-            "bits_per_symbol": bits[""],
-            "bits_per_symbol_of_last_100000": bits["last_"],
-            "parameters_sha256": self.manifest.parameters_sha256,
-            "checkpoint": str(self.target),
-        }
 
     def close(self) -> None:
         """End every worker and let go of everything."""
