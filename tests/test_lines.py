@@ -496,7 +496,7 @@ def test_at_the_end_what_is_all_in_gets_its_outputs():
     daemon.take(b"x", "b", STEP, drawing=writing(2), number=3)
     daemon.take(b"x", "a", STEP, number=4)
     assert not daemon.lines.stop("the end")
-    assert daemon.told() == [(REFUSED, 3), (REFUSED, 4)]
+    assert daemon.told() == [(REFUSED, 4), (REFUSED, 3)]
     daemon.hear_all()
     assert daemon.told()[2:] == [(RESULT, 1), (RESULT, 1), (ACCEPTED, 1), (RESULT, 2), (ACCEPTED, 2)]
     assert daemon.lines.own

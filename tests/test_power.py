@@ -139,7 +139,7 @@ def life(root, recorder):
             for generation in (3, 4) if resume else (1, 2):
                 daemon.checkpoint(generation)
         if not resume:
-            state.keep(daemon.target, "best")
+            state.keep(daemon.resumed, "best")
             recorder.mark("kept", "best")
 
 
@@ -222,7 +222,7 @@ def test_a_rollback_is_done_or_not_begun(fate, monkeypatch):
                 assert journal or not old
                 check_whole(daemon.resumed, daemon.manifest)
                 daemon.checkpoint(5)
-            shutil.rmtree(daemon.target)
+            shutil.rmtree(daemon.resumed)
             resumed, manifest, *_ = found(folder)
             assert manifest.journal >= max(count for name, count in cuts if name == "cut")
             check_whole(resumed, manifest)

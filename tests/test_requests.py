@@ -94,6 +94,42 @@ def test_only_what_may_come_again_is_remembered(monkeypatch):
     assert {note[0] for note in known.facts()} == {b"a".hex(), b"c".hex()}
 
 
+def test_who_is_gone_is_forgotten_after_a_minute_and_nothing_of_it_counts_twice():
+    known = greeted()
+    for number in (1, 2, 3):
+        known.look(ME, number)
+    known.note(ME, 2, done(2))
+    known.greet(b"other", [], 1)
+    for now in (0.0, 30.0, 50.0):
+        known.forget_gone(lambda sender: False, now)
+    assert known.facts()
+    known.forget_gone(lambda sender: sender == ME, 55.0)
+    known.forget_gone(lambda sender: False, 60.0)
+    known.greet(ME, [2, 3], 4)
+    assert known.look(ME, 2) == (Verdict.AGAIN, done(2))
+    known.forget_gone(lambda sender: False, 120.0)
+    assert known.facts() == []
+    assert known.look(ME, 4)[0] == Verdict.EARLY
+    known.greet(ME, [2, 3, 4], 5)
+    for number in (2, 3):
+        assert known.look(ME, number) == (Verdict.AGAIN, Progress(finished=True, reason=requests.AWAY))
+    assert known.look(ME, 4)[0] == Verdict.TAKE
+    assert known.look(b"other", 1)[0] == Verdict.EARLY
+
+
+def test_of_those_forgotten_only_so_many_are_known(monkeypatch):
+    monkeypatch.setattr(requests, "MOST_CLIENTS", 1)
+    monkeypatch.setattr(requests, "MOST_FORGOTTEN", 2)
+    known = Requests([])
+    for sender in (b"a", b"b", b"c", b"d"):
+        known.greet(sender, [], 1)
+        known.look(sender, 1)
+    known.greet(b"b", [1], 2)
+    assert known.look(b"b", 1)[0] == Verdict.AGAIN
+    known.greet(b"a", [1], 2)
+    assert known.look(b"a", 1)[0] == Verdict.TAKE
+
+
 class Way:
     """A client, a way on which messages wait and are lost, and a gate that fails; what it has written down it knows."""
 

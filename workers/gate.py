@@ -55,6 +55,7 @@ OWN_STREAM = "source"  # the name of the daemon's own stream
 LARGEST_MESSAGE = 1 << 20  # bytes of a client's message; a larger one is refused
 MOST_ANSWERS = 10_000  # that a client has not read; it loses those beyond
 LOOK_INTERVAL = 1.0  # seconds between looks at the clients that have a stream of their own
+GONE_INTERVAL = 20.0  # seconds between looks at all clients
 LARGEST_READ = 1 << 22  # bytes; whoever sends more is cut off by the socket
 MOST_UNREAD = 100  # messages of a client that wait in the socket; it must wait with those beyond
 MESSAGES = 256  # of clients at most, before the rest of the work goes on
@@ -110,6 +111,7 @@ class Gate:
         self.away: dict[bytes, tuple[float, deque[Message]]] = {}  # clients that cannot be reached, since when, answers
         self.asked: dict[bytes, float] = {}  # clients that have been asked to greet and send again, and when
         self.looked = 0.0
+        self.looked_for_gone = time.monotonic()
 
     def run(self) -> None:
         """Until told to stop."""
@@ -367,6 +369,9 @@ class Gate:
             self.looked = time.monotonic()
             for sender in self.lines.own:
                 self.reply(sender, Message(ALIVE))
+        if time.monotonic() - self.looked_for_gone >= GONE_INTERVAL:
+            self.looked_for_gone = time.monotonic()
+            self.lines.requests.forget_gone(lambda sender: self.reach(sender, Message(ALIVE)), time.monotonic())
         for sender, (since, answers) in list(self.away.items()):
             while answers and self.reach(sender, answers[0]):
                 answers.popleft()

@@ -86,7 +86,7 @@ class Lines:
         self.listening: dict[int, Request] = {}  # stream -> whose outputs come back
         self.own: dict[bytes, str] = {}  # sender -> its own stream
         self.replayed: dict[int, deque[int]] = {}  # stream -> SEQs whose outputs were asked for before a failure
-        self.early: list[Message] = []  # such outputs, until they are asked for again
+        self.early: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # such outputs that nobody has asked for again yet
         self.waiting = 0  # bytes
         self.refused = 0
 
@@ -188,7 +188,7 @@ class Lines:
         if request.echoes:
             self.listening[request.stream] = request
         if unrolling.done:
-            self.replayed.pop(request.stream, None)
+            self._be_done(request.stream)
             self.intake.keep(request.stream, unrolling.last)
         return unrolling.done
 
@@ -216,24 +216,24 @@ class Lines:
         """Outputs that came back; those that nobody waits for any more are passed over, or wait for who asks again."""
         for stream in dict.fromkeys(message.frames[:, STREAM].tolist()):
             request, own = self.listening.get(stream), message.frames[:, STREAM] == stream
-            if request:
-                self._hear(request, message.frames[own], message.vectors[own])
-            elif stream in self.replayed:
-                self.early.append(message._replace(frames=message.frames[own], vectors=message.vectors[own]))
+            frames, Y = message.frames[own], message.vectors[own]
+            awaited = np.isin(frames[:, SEQ], request.echoes if request else [])
+            for row, y in zip(frames[~awaited], Y[~awaited], strict=True):
+                if row[SEQ] in self.replayed.get(stream, ()):
+                    self.early[int(row[SEQ])] = row, y
+            if request and awaited.any():
+                self._hear(request, frames[awaited], Y[awaited])
 
     def hear_early(self) -> None:
         """The outputs that came before they were asked for again."""
-        if any(int(message.frames[0, STREAM]) in self.listening for message in self.early):
-            early, self.early = self.early, []
-            for message in early:
-                self.hear(message)
+        for request in list(self.listening.values()):
+            while came := [self.early.pop(seq) for seq in request.echoes if seq in self.early]:
+                rows, Y = zip(*came, strict=True)
+                self._hear(request, np.array(rows), np.array(Y))
 
-    def _hear(self, request: Request, frames: np.ndarray, Y: np.ndarray) -> None:
+    def _hear(self, request: Request, rows: np.ndarray, Y: np.ndarray) -> None:
         assert request.unrolling
-        awaited = np.isin(frames[:, SEQ], request.echoes)  # the rest are of a request that was given up
-        rows, Y, drawn = frames[awaited], Y[awaited], NOTHING
-        if not len(rows):
-            return
+        drawn = NOTHING
         for row, y in zip(rows, Y, strict=True):
             request.echoes.popleft()
             value = request.unrolling.hear(y.copy())
@@ -315,6 +315,11 @@ class Lines:
         for seq, stream in frames[frames[:, FLAGS] & ECHO > 0][:, [SEQ, STREAM]].tolist():
             self.replayed.setdefault(stream, deque()).append(seq)
 
+    def _be_done(self, stream: int) -> None:
+        """Nobody will ask again for the outputs so far."""
+        for seq in self.replayed.pop(stream, ()):
+            self.early.pop(seq, None)
+
     def replay(self, news: list[list[Any]]) -> None:
         """Take what the journal remembers of requests."""
         for sender, number, *facts, stream, last in news:
@@ -322,7 +327,7 @@ class Lines:
             if sender:
                 self.requests.restore(bytes.fromhex(sender), number, progress)
             if progress.finished and stream >= 0:
-                self.replayed.pop(stream, None)
+                self._be_done(stream)
                 self.intake.last.pop(stream, None)
                 if last is not None:
                     self.intake.last[stream] = Last.of(last)

@@ -5,11 +5,17 @@ request gets; after a failure, of the gate or of the way to it, it greets again 
 """
 
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
+from itertools import islice
+from math import inf
 from typing import Any, NamedTuple
 
-MOST_CLIENTS = 10_000  # remembered; beyond, those not heard of for the longest time are forgotten
+MOST_CLIENTS = 10_000  # remembered; beyond, those that have not greeted for the longest time are forgotten
 MOST_REQUESTS = 4096  # of a client, remembered; then it must greet
+GONE_TIME = 60.0  # seconds until a client that is gone is forgotten
+MOST_FORGOTTEN = 100_000  # clients of which it is still known how far they had come
+AWAY = "its client was away for too long: whether it was taken is not known any more"
 
 
 class Verdict(Enum):
@@ -38,6 +44,7 @@ class _Client:
         self.refused: set[int] = set()  # of those, the ones that were refused since `Requests.refusals` was asked
         self.awaited: deque[int] = deque()  # the numbers that must come next,
         self.following = 0  # and the one behind them; 0 before it has greeted
+        self.gone = inf  # since when it could not be reached
 
 
 class Requests:
@@ -46,6 +53,7 @@ class Requests:
     def __init__(self, notes: list[list[Any]]) -> None:
         self._clients: dict[bytes, _Client] = {}
         self._refusing: set[bytes] = set()  # clients of which requests were refused since then
+        self._forgotten: dict[bytes, int] = {}  # client -> the highest number that had come
         for note in notes:
             self.restore(bytes.fromhex(note[0]), note[1], Progress(*note[2:]))
 
@@ -73,17 +81,36 @@ class Requests:
 
     def greet(self, sender: bytes, unanswered: list[int], following: int) -> None:
         """A client's greeting, its numbers rising; all others have been answered. `following` is 0 where it goes."""
-        client = self._clients.pop(sender, None) or _Client()
+        client = self._clients.pop(sender, None) or self._returned(sender, unanswered)
         if not following:
             return
         self._clients[sender] = client  # the newest
-        while len(self._clients) > MOST_CLIENTS:
-            del self._clients[next(iter(self._clients))]
+        for other in list(islice(self._clients, max(0, len(self._clients) - MOST_CLIENTS))):
+            self._forget(other)
         client.requests = {number: client.requests[number] for number in unanswered if number in client.requests}
         client.come.intersection_update(unanswered)
         client.refused.intersection_update(unanswered)
         client.awaited = deque(number for number in unanswered if number not in client.come)
         client.following = following
+
+    def _returned(self, sender: bytes, unanswered: list[int]) -> _Client:
+        """A client that is not known; if it has been forgotten, what had come of it is refused, lest it count twice."""
+        client, come = _Client(), self._forgotten.pop(sender, 0)
+        client.requests = {number: Progress(finished=True, reason=AWAY) for number in unanswered if number <= come}
+        return client
+
+    def forget_gone(self, is_there: Callable[[bytes], bool], now: float) -> None:
+        """Forget the requests of clients that have not been there for a minute."""
+        for sender, client in list(self._clients.items()):
+            client.gone = inf if is_there(sender) else min(client.gone, now)
+            if now - client.gone >= GONE_TIME:
+                self._forget(sender)
+
+    def _forget(self, sender: bytes) -> None:
+        client = self._clients.pop(sender)
+        self._forgotten[sender] = max([*client.requests, *client.come], default=0)
+        for other in list(islice(self._forgotten, max(0, len(self._forgotten) - MOST_FORGOTTEN))):
+            del self._forgotten[other]
 
     def look(self, sender: bytes, number: int) -> tuple[Verdict, Progress]:
         """What to do with a request that has come, and how far it was."""
