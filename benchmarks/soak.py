@@ -77,9 +77,14 @@ class Driver:
 
     def live(self, chance: random.Random, stream: str) -> int:
         """One client; how many frames the daemon has told it that it took."""
-        client, frames, until = sr.Client(self.control, PATIENCE), 0, time.monotonic() + chance.uniform(*LIFE)
+        client, until = sr.Client(self.control, PATIENCE), time.monotonic() + chance.uniform(*LIFE)
+        frames = others = 0  # of its stream, and of others
         while time.monotonic() < until and not self.over.is_set():
-            frames += self.act(client, stream, chance)
+            if chance.random() < 0.1:
+                client.classify(bytes(chance.choices(range(97, 123), k=10)))  # on a stream of its own
+                others += 10
+            else:
+                frames += self.act(client, stream, chance)
         client.flush()
         orphan = self.orphans.pop() if self.orphans else ""
         if orphan:
@@ -91,15 +96,12 @@ class Driver:
             if frames:
                 client.forget(stream)
             client.close()
-        return frames
+        return frames + others
 
     def act(self, client: sr.Client, stream: str, chance: random.Random) -> int:
-        """Something that a client does; the frames that it sends."""
-        match chance.randrange(10):
+        """Something that a client does with its stream; the frames that it sends."""
+        match chance.randrange(9):
             case 0:
-                client.classify(bytes(chance.choices(range(97, 123), k=10)))  # on a stream of its own
-                return 10
-            case 1:
                 count = chance.randrange(1, 30)
                 with client.subscribe(stream, timeout=PATIENCE) as outputs:
                     for _ in range(count):
@@ -107,7 +109,7 @@ class Driver:
                     for _ in range(count):
                         next(outputs)
                 return count
-            case 2 | 3 | 4:
+            case 1 | 2 | 3:
                 count = chance.randrange(1, 200)
                 for _ in range(count):
                     client.send(chance.randrange(97, 123), stream=stream)
