@@ -278,6 +278,7 @@ class Clients(Target):
             "left": None,
             "run": "run",
             "journal": f"{self.folder.name}/journal",
+            "resume": None,
             "journal_start": 0,
             "journal_bytes": 2**30,
             "journal_enabled": True,
@@ -506,6 +507,14 @@ class Config(Target):
         return False
 
 
+def signed(data: bytes) -> bytes:
+    """A manifest with the checksum that fits it, if it is one."""
+    with suppress(msgspec.MsgspecError):
+        manifest = msgspec.json.decode(data, type=checkpoint.Manifest)
+        return msgspec.json.encode(msgspec.structs.replace(manifest, checksum=checkpoint.checksum_of(manifest)))
+    return data
+
+
 class Checkpoints(Target):
     """Manifest and stage files: `read_manifest`, `read_tensors`, `restore`."""
 
@@ -539,6 +548,7 @@ class Checkpoints(Target):
             wrong = self.other_tensors(files[k]) if kind < 0.85 else mutated(random, files[k], self.good)
             files[0] = files[0].replace(sha256(files[k]).hexdigest().encode(), sha256(wrong).hexdigest().encode())
             files[k] = wrong
+            files[0] = signed(files[0])
         return files
 
     def other_values(self, data: bytes) -> bytes:
@@ -546,7 +556,7 @@ class Checkpoints(Target):
         facts = json.loads(data)
         values = [None, -1, 2**70, 1e300, "", "../x", [], {}, [None], {"a": 1}, ["a"], True]
         facts[self.random.choice(sorted(facts))] = self.random.choice(values)
-        return json.dumps(facts).encode()
+        return signed(json.dumps(facts).encode())
 
     def other_tensors(self, data: bytes) -> bytes:
         """A stage's file in which a tensor is missing, or of another shape, type or value."""

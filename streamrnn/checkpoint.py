@@ -28,7 +28,7 @@ from streamrnn.wire import NOT_JSON
 if TYPE_CHECKING:
     from streamrnn.network import Network
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 WRITING, OLD = ".writing", ".old"  # behind the name of a folder that is not complete yet, or being replaced
 PARAMETERS = ("W_xh", "W_hh", "b_h", "b_hn", "W_hy", "b_y")  # as they lie in a stage's buffer
@@ -44,7 +44,7 @@ class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged, or of another network."""
 
 
-class Manifest(msgspec.Struct):
+class Manifest(msgspec.Struct, forbid_unknown_fields=True):
     """What makes a folder of stage files a checkpoint."""
 
     format: int
@@ -60,11 +60,16 @@ class Manifest(msgspec.Struct):
     tokens: bool = True  # whether that goes in as tokens
     run: str = ""  # the name of a daemon's run, whose journal goes with it
     journal: int = 0  # the last record of the journal that is in it
-    gate: dict[str, Any] = {}  # what else the gate keeps, see streamrnn.workers.intake
     left: int | None = None  # frames that may still be let in; None: any number
     score: dict[str, Any] = {}  # what the publisher counts
     scale: float = 1.0  # of the learning rate that the config wants: less after divergence
     rate: float | None = None  # the learning rate in force; None: the one in the spec
+    checksum: str = ""  # of all the rest, see `checksum_of`
+
+
+def checksum_of(manifest: Manifest) -> str:
+    """The sha256 of a manifest as JSON without spaces, its fields in order, `checksum` empty."""
+    return sha256(msgspec.json.encode(msgspec.structs.replace(manifest, checksum=""))).hexdigest()
 
 
 def number_name(number: int) -> str:
@@ -169,6 +174,13 @@ def write_tensors(path: Path, tensors: Tensors) -> str:
     return sha256(data).hexdigest()
 
 
+def write_notes(path: Path, notes: Any) -> str:
+    """Write a JSON file and flush it to the disk; returns its sha256."""
+    data = msgspec.json.encode(notes)
+    write_file(path, data)
+    return sha256(data).hexdigest()
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Write a file and flush it to the disk; its name is not, see `flush_folder`."""
     with open(path, "wb") as file:
@@ -179,7 +191,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 def complete(temporary: Path, folder: Path, manifest: Manifest) -> None:
     """Write the manifest and rename the temporary folder into place, replacing an older one of that name."""
-    write_file(temporary / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+    write_manifest(temporary, manifest)
     flush_folder(temporary)
     if folder.exists():
         shutil.rmtree(old_name(folder), ignore_errors=True)
@@ -187,6 +199,12 @@ def complete(temporary: Path, folder: Path, manifest: Manifest) -> None:
     temporary.rename(folder)
     flush_folder(folder.parent)
     shutil.rmtree(old_name(folder), ignore_errors=True)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """With its checksum, and flush it to the disk."""
+    manifest = msgspec.structs.replace(manifest, checksum=checksum_of(manifest))
+    write_file(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
 
 
 def copy(folder: Path, to: Path, manifest: Manifest) -> None:
@@ -256,7 +274,7 @@ def prune(folder: Path, keep: int, before: Path | None = None) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Raises CheckpointError if there is none, or it is of another format."""
+    """Raises CheckpointError if there is none, it is of another format, or not as it was written."""
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     except OSError as error:
@@ -265,6 +283,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise CheckpointError(f"{folder / MANIFEST}: damaged ({error})") from error
     if manifest.format != FORMAT:
         raise CheckpointError(f"{folder}: written in format {manifest.format}, this version reads {FORMAT}")
+    if manifest.checksum != checksum_of(manifest):
+        raise CheckpointError(f"{folder / MANIFEST}: damaged, its checksum is not of what it holds")
     if any(name != Path(name).name for name in manifest.sha256):
         raise CheckpointError(f"{folder / MANIFEST}: damaged (it names files of other folders)")
     return manifest
@@ -281,6 +301,11 @@ def read_tensors(path: Path, manifest: Manifest) -> Tensors:
         return load_bytes(read_file(path, manifest))
     except (SafetensorError, KeyError) as error:  # KeyError: of a type that numpy has not
         raise CheckpointError(f"{path}: damaged ({error})") from error
+
+
+def read_notes(path: Path, manifest: Manifest) -> Any:
+    """A JSON file of a checkpoint. Raises CheckpointError if it is missing or not the one that was written."""
+    return msgspec.json.decode(read_file(path, manifest))
 
 
 def read_file(path: Path, manifest: Manifest) -> bytes:

@@ -769,6 +769,7 @@ class Supervision:
             "left": 10,
             "run": "run",
             "journal": tempfile.mkdtemp(dir=FOLDER.name) + "/journal",
+            "resume": None,
             "journal_start": 0,
             "journal_enabled": True,
             "journal_bytes": 2**30,

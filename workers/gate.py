@@ -25,6 +25,7 @@ import msgspec
 import numpy as np
 import zmq
 
+from streamrnn import checkpoint
 from streamrnn.config import Source
 from streamrnn.feedback import Drawing
 from streamrnn.frames import SEQ
@@ -51,6 +52,7 @@ from streamrnn.workers.lines import Lines, frame_with
 from streamrnn.workers.member import Failure, Member
 from streamrnn.workers.requests import MOST_REQUESTS, Progress, Verdict
 
+GATE_FILE = "gate.json"  # of a checkpoint
 OWN_STREAM = "source"  # the name of the daemon's own stream
 LARGEST_MESSAGE = 1 << 20  # bytes of a client's message; a larger one is refused
 MOST_ANSWERS = 10_000  # that a client has not read; it loses those beyond
@@ -72,6 +74,7 @@ class Gate:
         warm_up()
         self.member = member
         self.order = member.first_order()
+        self.order["kept"] = kept(self.order["resume"])
         self.intake = Intake(self.order)
         self.source = open_source(msgspec.convert(self.order["source"], Source))
         self.position = self.order["position"]  # frames taken from the source, ever
@@ -460,13 +463,24 @@ class Gate:
         if self.outbox or not answered:  # what is in waits for room on the disk or its outputs, and the barrier behind
             self.orders.appendleft(order)
             return
-        number = order["number"]
+        number, intake = order["number"], self.intake
         self.journal.flush()  # no checkpoint is ahead of the journal, whenever the power goes
-        intake, gate = self.intake, self.intake.facts()
-        gate["gate"]["requests"] = self.lines.requests.facts()
         self.down.send(pack(Message(BARRIER, self.order["epoch"], number, frame_with(intake.seq, intake.used))))
         facts = {"position": self.position, "left": finite(self.left), "journal": self.journal.last, "rate": self.rate}
-        self.member.report("saved", number=number, **gate, **facts)
+        folder = checkpoint.temporary_name(Path(self.order["checkpoints"]) / checkpoint.number_name(number))
+        notes = {**intake.notes(), "requests": self.lines.requests.facts()}
+        self.member.save(
+            number, lambda: {GATE_FILE: checkpoint.write_notes(folder / GATE_FILE, notes)}, **intake.facts(), **facts
+        )
+
+
+def kept(resume: str | None) -> dict[str, Any]:
+    """What a gate wrote into the checkpoint that is gone on from, if one did. Raises CheckpointError."""
+    manifest = checkpoint.read_manifest(Path(resume)) if resume else None
+    if not resume or not manifest or GATE_FILE not in manifest.sha256:
+        return {}
+    notes: dict[str, Any] = checkpoint.read_notes(Path(resume) / GATE_FILE, manifest)
+    return notes
 
 
 def limit(left: int | None) -> float:

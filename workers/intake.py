@@ -279,12 +279,14 @@ class Intake:
             raise Refused("the input holds NaN or infinity")
 
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint keeps: frames accepted, names by number, streams that begin next, what can be fed back."""
+        """For a manifest: frames accepted, names by number, streams that begin next, what can be fed back."""
         fresh = [number for number in self.names.values() if number not in self.begun]
         last = {number: last.plain() for number, last in self.last.items()}
-        names, gate = by_number(self.names, self.used), {"free": self.free, "stale": sorted(self.stale)}
-        gate["waiting"] = sorted(self.waiting)
-        return {"frames": self.seq, "names": names, "fresh": fresh, "last": last, "gate": gate}
+        return {"frames": self.seq, "names": by_number(self.names, self.used), "fresh": fresh, "last": last}
+
+    def notes(self) -> dict[str, Any]:
+        """What else a checkpoint keeps of it."""
+        return {"free": self.free, "stale": sorted(self.stale), "waiting": sorted(self.waiting)}
 
     def replay(self, message: Message) -> None:
         """Note what a message that goes down again says of the streams, as when it was let in."""

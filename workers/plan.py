@@ -71,6 +71,8 @@ def plan(
         "rate": manifest.rate or 0.0,  # the one that is wanted comes down before the first frame
         "to_gate": f"ipc://{folder}/to-gate",
         "keys": str(config.keys) if config.security.curve else None,
+        "checkpoints": str(config.checkpoints),
+        "resume": str(resumed) if resumed else None,
     }
     frames = [f"ipc://{folder}/frames-{k}" for k in range(len(placement) + 1)]
     gradients = [None, *(f"ipc://{folder}/gradients-{k}" for k in range(1, len(placement))), None]
@@ -86,8 +88,6 @@ def plan(
             "spec": config.spec(),
             "stages": [first, first + count],
             "token_targets": config.readout.kind == "softmax",
-            "checkpoints": str(config.checkpoints),
-            "resume": str(resumed) if resumed else None,
             "frames_in": frames[k],
             "frames_out": frames[k + 1],
             "gradients_out": gradients[k],
@@ -98,8 +98,6 @@ def plan(
     order = {
         "frames_in": frames[-1],
         "outputs": config.sockets.outputs,
-        "checkpoints": str(config.checkpoints),
-        "resume": str(resumed) if resumed else None,
         "score": score,
         "history": config.outputs.history,
     }
@@ -125,7 +123,6 @@ def gate_order(config: Config, manifest: Manifest) -> dict[str, Any]:
         "last": manifest.last,
         "position": manifest.position,
         "left": manifest.left,
-        "kept": manifest.gate,
         "run": manifest.run,
         "journal": str(config.folder / "journal"),
         "journal_start": manifest.journal,

@@ -54,7 +54,6 @@ class Saving:
             tokens=config.input.kind == "tokens",
             run=before.run,
             journal=gate["journal"],
-            gate=gate["gate"],
             left=gate["left"],
             rate=gate["rate"],
             score={name: self.reports[PUBLISHER][name] for name in ("inputs", "recent_loss")},
