@@ -111,8 +111,10 @@ class Subscription:
         past: "Past",
         stream: str | None,
         timeout: float | None,
+        replays: bool,
     ) -> None:
-        self.timeout = timeout
+        """replays: after a failure the daemon gives each frame the number again that it had."""
+        self.timeout, self._replays = timeout, replays
         self.missed: list[tuple[str, int, int]] = []
         self._past = past
         self._ready: deque[Output] = deque()
@@ -163,7 +165,11 @@ class Subscription:
         name, message = topic[:-1].decode(), unpack(data)
         last, epoch = self._heard.get(name, (message.number, message.epoch))
         first = int(places(message.frames[:1])[0])
-        if first <= last and message.epoch <= epoch:
+        if message.epoch > epoch and not self._replays:  # the daemon has gone back: what it has is all new
+            for earlier in self._known(name, NONE, first)[0]:
+                self._take(name, earlier, NONE)
+            last = first - 1
+        elif first <= last and message.epoch <= epoch:
             if first > self._caught.get(name, NONE):  # a daemon that began anew
                 last = message.number
         elif last < message.number:
@@ -174,11 +180,10 @@ class Subscription:
 
     def _catch_up(self) -> None:
         """The line is there again: what was published without it is in the history, and may have been the last."""
+        if not self._replays:  # the history may be of other frames with those numbers
+            return
         for name, (last, _) in list(self._heard.items()):
-            try:
-                messages, whole = self._past.messages(name, last, BEHIND_ALL)
-            except DaemonGone:
-                continue
+            messages, whole = self._known(name, last, BEHIND_ALL)
             if whole and messages:  # where it is not whole, the next output shows what is missed
                 for message in messages:
                     self._take(name, message, last)
@@ -191,15 +196,19 @@ class Subscription:
 
     def _fill(self, name: str, after: int, before: int) -> None:
         """Ask for what was missed between two places of a stream."""
-        try:
-            messages, whole = self._past.messages(name, after, before)
-        except DaemonGone:
-            messages, whole = [], False
+        messages, whole = self._known(name, after, before)
         for message in messages:
             self._take(name, message, after)
         if not whole:
             before = int(places(messages[0].frames)[0]) if messages else before
             self.missed.append((name, (after - 1) // 2, (before + 1) // 2))
+
+    def _known(self, name: str, after: int, before: int) -> tuple[list[Message], bool]:
+        """What the history has between two places of a stream, and whether it is all, as far as it answers."""
+        try:
+            return self._past.messages(name, after, before)
+        except DaemonGone:
+            return [], False
 
 
 class Past:
@@ -293,6 +302,7 @@ class Client(Verbs):
         self._may_take_tokens = self.takes_tokens
         self._largest_message: int = facts["largest_message"]  # bytes
         self._epoch: int = facts["epoch"]
+        self._replays: bool = facts["replays"]
         self._gate = self._dealer(as_seen_with(control, facts["gate"]), secrets.token_hex(8).encode())
         self._greet()
 
@@ -445,7 +455,9 @@ class Client(Verbs):
         Each stream's outputs come in their order; those of different streams may overtake one another.
         The timeout, in seconds, is of the iteration: without one it waits for ever. Raises DaemonGone.
         """
-        subscription = Subscription(self._context, self._outputs, self._key, self._history(), stream, timeout)
+        subscription = Subscription(
+            self._context, self._outputs, self._key, self._history(), stream, timeout, self._replays
+        )
         subscription.wait(self.timeout)
         return subscription
 

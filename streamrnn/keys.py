@@ -8,11 +8,13 @@ A client's key is in a file of its own, wherever the client is. Keys are in Z85,
 
 import os
 import re
+import struct
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import msgspec
 import zmq
+from zmq.utils import z85
 
 from streamrnn import private
 
@@ -50,6 +52,10 @@ def load(path: str | os.PathLike[str]) -> Key:
         raise KeysError(f"{path}: {error.strerror}" if error.strerror else str(error)) from None
     if _public_of(key.secret) != key.public:
         raise KeysError(f"{path}: damaged, its public key is not that of its secret key")
+    try:
+        z85.decode(key.daemon)
+    except struct.error:  # five such characters may say more than four bytes can hold
+        raise KeysError(f"{path}: damaged, its daemon's key is none") from None
     return key
 
 

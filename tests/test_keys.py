@@ -9,6 +9,7 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
+from zmq.utils import z85
 
 from streamrnn import private
 from streamrnn.cli import app
@@ -139,7 +140,13 @@ def test_a_damaged_key_is_one_clear_line(place, which, at, instead):
     error = tried(place, json.dumps(good | {which: text}).encode())
     assert len(str(error).splitlines()) == 1
     assert error or len(text) == 40
+    assert error or which != "daemon" or len(z85.decode(text)) == 32
     assert error or which != "public" or text == good["public"]
+
+
+def test_a_daemon_s_key_that_is_none_is_one_clear_line(place):
+    good = json.loads((place / "ann.key").read_text())
+    assert "its daemon's key is none" in str(tried(place, json.dumps(good | {"daemon": "#" * 40}).encode()))
 
 
 def test_the_commands_make_list_and_revoke(tmp_path):

@@ -311,14 +311,15 @@ def test_without_a_journal_a_failure_goes_back_to_the_last_checkpoint_and_the_li
     net = network()
     with Daemon(**PARTS, source='kind = "none"\n[journal]\nenabled = false') as daemon:
         daemon.start("--max-frames", "30")
-        with daemon.client() as client:
+        with daemon.client(60.0) as client, client.subscribe("main", timeout=60.0) as outputs:
             for token in TEXT[:20]:
                 client.step(token)
             kill(daemon, "gate")
             wait_for(lambda: (client.status()["recoveries"], client.status()["state"]) == (1, "running"))
-        with daemon.client(60.0) as client:
+            outputs.wait(60.0)  # its line is there again
             for token in TEXT[20:50]:
                 assert client.step(token).y.tobytes() == net.step(token, "main").tobytes()
+            assert [output.seq for output in islice(outputs, 50)] == [*range(20), *range(30)]
         assert daemon.process.wait(TIMEOUT) == 0
         assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
 

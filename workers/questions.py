@@ -48,4 +48,5 @@ def hello(config: Config, epoch: int) -> dict[str, Any]:
         "predict": config.predict,
         "largest_message": LARGEST_MESSAGE,
         "epoch": epoch,
+        "replays": config.journal.enabled,  # after a failure each frame has the number again that it had
     }
