@@ -4,19 +4,36 @@ from collections.abc import Callable
 from typing import Any
 
 from streamrnn.jit import CACHE_FOLDER
-from streamrnn.network import Network
+from streamrnn.workers.member import Failure, end_with_parent
+from streamrnn.workers.plan import PROCESSES, out_of_reach
 
 COMPILED = CACHE_FOLDER / "compiled"
 
 
 def compile_kernels(tell: Callable[[str], Any]) -> None:
-    """Compile what workers run, unless it lies on disk already."""
+    """Have all compiled, unless it lies on disk already, by a process whose memory (300 MB) goes with it."""
     if COMPILED.exists():
         return
     tell("compiling the kernels, once for this version and machine: about 25 seconds")
+    process = PROCESSES.Process(target=compile_all, name="kernels")
+    with out_of_reach():
+        process.start()
+    try:
+        process.join()
+    finally:  # also where a signal asks to stop
+        process.kill()
+        process.join()
+    if process.exitcode:
+        raise Failure(f"the kernels could not be compiled into {CACHE_FOLDER}: exit code {process.exitcode}")
+
+
+def compile_all() -> None:
+    """In a process of its own."""
+    end_with_parent()
     from numba import typeof
 
     from streamrnn.layers import RNN
+    from streamrnn.network import Network
     from streamrnn.optimizers import SGD
     from streamrnn.readouts import Linear
     from streamrnn.workers import intake, loop, stages

@@ -1,7 +1,11 @@
 """Who does what: the worker processes of a daemon, and the order that wires each into the pipeline."""
 
 import multiprocessing
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +22,20 @@ GATE, PUBLISHER = "gate", "publisher"
 # Workers are forked from a process that has everything ready and nothing open: they start in no time
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["streamrnn.workers.nursery", "streamrnn.cli"])
+
+SIGNALS = {signal.SIGINT, signal.SIGTERM}  # drain the daemon
+RELOAD = signal.SIGHUP  # has it read its config again
+
+
+@contextmanager
+def out_of_reach() -> Iterator[None]:
+    """Ctrl-C, or a service manager's SIGTERM, goes to every process; those started in here have it blocked."""
+    resource_tracker.ensure_running()  # starting it unblocks
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS | {RELOAD})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS | {RELOAD})
 
 
 class Worker:

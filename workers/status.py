@@ -10,6 +10,7 @@ from streamrnn.workers.plan import GATE, PUBLISHER
 if TYPE_CHECKING:
     from streamrnn.workers.supervisor import Supervisor
 
+COUNTS = "refused", "strangers", "bad"  # that workers begin anew when they are started again
 RATE_SPAN = 3.0  # seconds over which frames per second are taken
 
 
@@ -43,9 +44,9 @@ def status(daemon: "Supervisor") -> dict[str, Any]:
         "loss": publisher.get("loss"),
         "recent_loss": publisher.get("recent_loss"),
         "curve": publisher.get("curve", []),
-        "refused": daemon.refused + gate.get("refused", 0),
-        "strangers": daemon.door.strangers + total(daemon, "strangers"),
-        "bad": total(daemon, "bad"),
+        "refused": daemon.refused + daemon.counted["refused"] + total(daemon, "refused"),
+        "strangers": daemon.door.strangers + daemon.counted["strangers"] + total(daemon, "strangers"),
+        "bad": daemon.counted["bad"] + total(daemon, "bad"),
         "skipped_updates": total(daemon, "skipped"),
         "learning_rate": gate.get("rate"),
         "streams": gate.get("streams", 0),

@@ -2,13 +2,11 @@
 
 import os
 import shutil
-import signal
 import tempfile
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +23,14 @@ from streamrnn.workers.door import Door, keys_of
 from streamrnn.workers.health import Health, good_checkpoint
 from streamrnn.workers.kernels import compile_kernels
 from streamrnn.workers.member import LARGEST, Failure, GaveUp, bind, received
-from streamrnn.workers.plan import GATE, PUBLISHER, Worker, plan
+from streamrnn.workers.plan import GATE, PUBLISHER, RELOAD, SIGNALS, Worker, out_of_reach, plan
 from streamrnn.workers.questions import LARGEST_QUESTION, Past, Status, hello, question
 from streamrnn.workers.saving import SAVE_TIMEOUT, Saving
 from streamrnn.workers.state import check_network, lock, note_run, run_of
-from streamrnn.workers.status import Rate, result, status
+from streamrnn.workers.status import COUNTS, Rate, result, status, total
 
 START_TIMEOUT = 60.0  # seconds until every worker must be ready
 STOP_TIMEOUT = 5.0  # seconds a worker may take to end
-SIGNALS = {signal.SIGINT, signal.SIGTERM}  # drain the daemon
-RELOAD = signal.SIGHUP  # has it read its config again
 SAVE_RETRY = 10.0  # seconds until another checkpoint is tried where one could not be written
 FULL_WAIT = 1.0  # seconds from one checkpoint to the next while the journal has no room
 START_PATIENCE = 10  # heartbeats that a worker may be silent while it gets ready
@@ -112,6 +108,7 @@ class Supervisor:
         self.recoveries = 0
         self.ending = False
         self.refused = 0
+        self.counted: Counter[str] = Counter()  # by workers that are no more
         self.opened = self.ended = 0.0
         self.rate = Rate()
 
@@ -171,12 +168,9 @@ class Supervisor:
         self.inner.setsockopt(zmq.LINGER, 1000)
         self.inner.setsockopt(zmq.MAXMSGSIZE, LARGEST)
         bind(self.inner, endpoint)
-        # Ctrl-C, or a service manager's SIGTERM, reaches every process: those started here inherit that it is blocked
-        resource_tracker.ensure_running()  # starting it unblocks
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS | {RELOAD})
-        for worker in self.workers.values():
-            worker.start(endpoint)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS | {RELOAD})
+        with out_of_reach():
+            for worker in self.workers.values():
+                worker.start(endpoint)
         self.wait_for("ready", list(self.workers))
         self.order(GATE, "open", rate=self.rate_wanted)
         self.wait_for("open", [GATE])
@@ -202,6 +196,7 @@ class Supervisor:
             self.kill()
             if len(self.failures) > self.config.supervision.restarts:
                 raise GaveUp(f"{died}; given up after {len(self.failures) - 1} restarts in {RESTART_SPAN:.0f} s")
+            self.counted += Counter({name: total(self, name) for name in COUNTS})
             text = f"{died}: starting all workers from the last checkpoint"
             logs.tell("warning", "recovery", text, reason=str(died), worker=died.worker)
             self.recoveries += 1
