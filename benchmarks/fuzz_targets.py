@@ -279,6 +279,7 @@ class Clients(Target):
             "run": "run",
             "journal": f"{self.folder.name}/journal",
             "resume": None,
+            "checkpoints": "",
             "journal_start": 0,
             "journal_bytes": 2**30,
             "journal_enabled": True,

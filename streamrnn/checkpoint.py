@@ -169,14 +169,11 @@ def write_stage(folder: Path, number: int, tensors: Tensors) -> str:
 
 def write_tensors(path: Path, tensors: Tensors) -> str:
     """Write a file and flush it to the disk; returns its sha256."""
-    data = save_bytes(tensors)
-    write_file(path, data)
-    return sha256(data).hexdigest()
+    return write_bytes(path, save_bytes(tensors))
 
 
-def write_notes(path: Path, notes: Any) -> str:
-    """Write a JSON file and flush it to the disk; returns its sha256."""
-    data = msgspec.json.encode(notes)
+def write_bytes(path: Path, data: bytes) -> str:
+    """Write a file and flush it to the disk; returns its sha256."""
     write_file(path, data)
     return sha256(data).hexdigest()
 
@@ -301,11 +298,6 @@ def read_tensors(path: Path, manifest: Manifest) -> Tensors:
         return load_bytes(read_file(path, manifest))
     except (SafetensorError, KeyError) as error:  # KeyError: of a type that numpy has not
         raise CheckpointError(f"{path}: damaged ({error})") from error
-
-
-def read_notes(path: Path, manifest: Manifest) -> Any:
-    """A JSON file of a checkpoint. Raises CheckpointError if it is missing or not the one that was written."""
-    return msgspec.json.decode(read_file(path, manifest))
 
 
 def read_file(path: Path, manifest: Manifest) -> bytes:

@@ -770,6 +770,7 @@ class Supervision:
             "run": "run",
             "journal": tempfile.mkdtemp(dir=FOLDER.name) + "/journal",
             "resume": None,
+            "checkpoints": "",
             "journal_start": 0,
             "journal_enabled": True,
             "journal_bytes": 2**30,
@@ -812,10 +813,12 @@ def gate_for(order):
 def test_the_journal_is_on_the_disk_before_a_checkpoint_says_how_far_it_is(monkeypatch):
     gate, happened = gate_for(NEXT_TOKENS), []
     monkeypatch.setattr(gate.journal, "flush", lambda: happened.append(gate.journal.last))
-    gate.member.report = lambda kind, **facts: happened.append((kind, facts["journal"]))
+    gate.member.save = lambda number, write, **facts: happened.append((number, facts["journal"]))
     gate.write(b"", {})
-    gate.obey({"kind": "checkpoint", "number": 1, "last": False})
-    assert happened[-2:] == [1, ("saved", 1)]
+    gate.obey({"kind": "checkpoint", "number": 7, "last": False})
+    gate.write(b"", {})
+    gate.save()
+    assert happened[-2:] == [1, (7, 1)]
 
 
 def answer(worker, parts):

@@ -42,7 +42,7 @@ from streamrnn.wire import (
 from streamrnn.workers import lines
 from streamrnn.workers.intake import Intake, Refused
 from streamrnn.workers.lines import Lines
-from streamrnn.workers.requests import Verdict
+from streamrnn.workers.requests import Progress, Verdict
 
 K, WIDTH, FIRST, PLENTY = 6, 2, 100, 1000
 STEP, FED = INPUT | EMIT, INPUT | EMIT | FEEDBACK
@@ -530,6 +530,58 @@ def test_an_answer_says_how_many_outputs_there_were():
     daemon.hear_all()
     counts = {message.number: message.frames[0, STREAM] for _, message in daemon.answers if message.kind == ACCEPTED}
     assert counts == {1: 2, 2: 4, 3: 0}
+
+
+def test_what_was_under_way_at_a_checkpoint_goes_on_with_its_outputs():
+    whole, daemon = Daemon(), Daemon()
+    for each in (whole, daemon):
+        each.take(b"x", "a", STEP | ECHO, STEP, token=3, drawing=writing(5))
+    whole.hear_all()
+    daemon.hear(2)
+    daemon.take(b"y", "b", STEP | ECHO, token=1)
+    daemon.flush()
+    held, seq = dict(daemon.lines.echoes), daemon.intake.seq
+    assert daemon.lines.outputs_before(seq, held) is None  # those of the last frames of both streams are to come
+    daemon.hear(2)
+    kept = daemon.lines.outputs_before(seq, held)  # b is done by now, and may have to be answered again all the same
+    assert kept["rows"][:, [SEQ, STREAM]].tolist() == [[100, 0], [101, 0], [102, 0], [103, 1]]
+    order = ORDER | {"streams": ["a", "b"], "frames": seq, "fresh": []}
+    again = Daemon(order)
+    again.lines.restore(kept["rows"], kept["vectors"])
+    assert again.lines.kept == kept["rows"].nbytes + kept["vectors"].nbytes
+    for sender, name, taken, first in ((b"x", "a", 3, 100), (b"y", "b", 1, 103)):
+        flags, token = ((STEP | ECHO, STEP), 3) if name == "a" else ((STEP | ECHO,), 1)
+        rows = np.zeros((len(flags), COLUMNS), np.int64)
+        rows[:, FLAGS], rows[:, TOKEN] = flags, token
+        drawing = writing(5 if name == "a" else 0)
+        again.lines.add(sender, name, Message(FRAMES, 0, 1, rows, NO_VECTORS), drawing, Progress(taken, first))
+    again.lines.advance()
+    again.hear_all()
+    assert again.told(b"y") == [(RESULT, 1), (ACCEPTED, 1)]
+    said = [[message for to, message in each.answers if to == b"x"] for each in (again, whole)]
+    for results in said:
+        assert results[-1].kind == ACCEPTED
+        assert results[-1].frames[0, [SEQ, STREAM]].tolist() == [100, 6]
+    one, other = (np.concatenate([message.vectors for message in results[:-1]]) for results in said)
+    assert one.tolist() == other.tolist()
+    assert (again.lines.kept, again.lines.echoes, again.lines.replayed) == (0, {}, {})
+
+
+def test_outputs_beyond_what_is_kept_are_not_in_a_checkpoint(monkeypatch):
+    daemon = Daemon()
+    daemon.take(b"x", "a", STEP, drawing=writing(9))
+    daemon.take(b"y", "b", STEP, drawing=writing(9))
+    daemon.hear(2)
+    monkeypatch.setattr(lines, "MOST_KEPT", daemon.lines.kept * 3 // 2)
+    daemon.hear()
+    assert daemon.lines.kept <= lines.MOST_KEPT
+    daemon.hear()
+    held, seq = dict(daemon.lines.echoes), daemon.intake.seq - 2
+    kept = daemon.lines.outputs_before(seq, held)
+    assert set(kept["rows"][:, STREAM].tolist()) == {daemon.intake.names["a"]}
+    daemon.hear_all()
+    assert daemon.lines.kept == 0
+    assert daemon.idle
 
 
 def test_outputs_for_a_request_that_was_given_up_are_passed_over():

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import streamrnn as sr
 from streamrnn import checkpoint, config
 from streamrnn.workers import state
-from streamrnn.workers.gate import GATE_FILE
+from streamrnn.workers.gate import NOTES_FILE, OUTPUTS_FILE
 from streamrnn.workers.gate import kept as kept_by_gate
 from streamrnn.workers.journal import Journal
 from streamrnn.workers.member import Failure
@@ -71,7 +71,10 @@ class Daemon(Supervisor):
         hashes = {checkpoint.stage_file(k): checkpoint.write_stage(temporary, k, tensors(count)) for k in range(2)}
         gate = {"frames": count, "names": [], "fresh": [], "position": 0, "last": {}, "left": None}
         gate |= {"journal": count, "rate": 0.1}
-        gate["sha256"] = {GATE_FILE: checkpoint.write_notes(temporary / GATE_FILE, {"requests": [count]})}
+        gate["sha256"] = {
+            NOTES_FILE: checkpoint.write_bytes(temporary / NOTES_FILE, b'{"requests": [%d]}' % count),
+            OUTPUTS_FILE: checkpoint.write_tensors(temporary / OUTPUTS_FILE, {"rows": np.full(3, count)}),
+        }
         score = checkpoint.write_tensors(temporary / SCORE_FILE, tensors(count))
         self.saving.reports = {
             **{name: {} for name in self.workers},
@@ -96,7 +99,9 @@ def marks(log, name):
 def check_whole(folder, manifest):
     """All of a checkpoint is of one generation."""
     checkpoint.verify(folder, manifest)
-    assert kept_by_gate(str(folder)) == {"requests": [manifest.frames]}
+    notes, outputs = kept_by_gate(str(folder))
+    assert notes == {"requests": [manifest.frames]}
+    assert (outputs["rows"] == manifest.frames).all()
     for number in range(2):
         kept = checkpoint.read_stage(folder, number, manifest)
         assert np.array_equal(kept["params.b_y"], tensors(manifest.frames)["params.b_y"])

@@ -66,13 +66,16 @@ def test_a_step_under_way_when_a_worker_dies_gets_its_output(name):
     with Daemon(**PARTS) as daemon:
         daemon.start()
         with daemon.client(60.0) as client:
+            with pytest.raises(sr.FrameRefused):
+                client.step(300)
+            wait_for(lambda: client.status()["refused"] == 1)
             for k, token in enumerate(TEXT[:60]):
                 if k == 37:
                     kill(daemon, name)
                 out = client.step(token)
                 assert out.y.tobytes() == net.step(token, "main").tobytes()
                 assert k == 0 or not np.isnan(out.loss)
-            assert client.status()["recoveries"] == 1
+            assert (client.status()["recoveries"], client.status()["refused"]) == (1, 1)
         daemon.stop()
         assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
 
@@ -118,16 +121,18 @@ def test_what_was_being_generated_goes_on_as_if_nothing_had_died(name):
 def test_a_failure_in_the_middle_of_writing_loses_and_doubles_nothing(name, journal):
     texts = []
     source = f'kind = "none"\n[journal]\nenabled = {str(journal).lower()}'
-    for dies in (None, 40):
+    for dies in (None, 200):
         with Daemon(**PARTS, source=source) as daemon:
+            config = daemon.config.read_text()
+            daemon.config.write_text(config.replace("[state]", "[state]\ncheckpoint_frames = 50"))
             daemon.start()
             with daemon.client(60.0) as client:
                 pid = daemon.workers()[name].pid
                 when_heard(client, dies, lambda pid=pid: os.kill(pid, signal.SIGKILL))
-                texts.append(client.generate("a", max_length=120, seed=5, temperature=1.0))
+                texts.append(client.generate("a", max_length=1000, seed=5, temperature=1.0))
                 assert client.status()["recoveries"] == (dies is not None)
             daemon.stop()
-    assert len(texts[0]) > 60
+    assert len(texts[0]) > 500
     assert texts[0] == texts[1]
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -48,11 +48,11 @@ from streamrnn.wire import (
 from streamrnn.workers.door import open_door
 from streamrnn.workers.intake import Intake, Refused, warm_up
 from streamrnn.workers.journal import Journal, JournalFull, NoJournal
-from streamrnn.workers.lines import Lines, frame_with
+from streamrnn.workers.lines import Echoes, Lines, frame_with
 from streamrnn.workers.member import Failure, Member
 from streamrnn.workers.requests import MOST_REQUESTS, Progress, Verdict
 
-GATE_FILE = "gate.json"  # of a checkpoint
+NOTES_FILE, OUTPUTS_FILE = "gate.json", "outputs.safetensors"  # of a checkpoint
 OWN_STREAM = "source"  # the name of the daemon's own stream
 LARGEST_MESSAGE = 1 << 20  # bytes of a client's message; a larger one is refused
 MOST_ANSWERS = 10_000  # that a client has not read; it loses those beyond
@@ -74,7 +74,7 @@ class Gate:
         warm_up()
         self.member = member
         self.order = member.first_order()
-        self.order["kept"] = kept(self.order["resume"])
+        self.order["kept"], outputs = kept(self.order["resume"])
         self.intake = Intake(self.order)
         self.source = open_source(msgspec.convert(self.order["source"], Source))
         self.position = self.order["position"]  # frames taken from the source, ever
@@ -111,6 +111,9 @@ class Gate:
         self.messages = member.socket(zmq.PULL, bind=self.order["to_gate"])
         self.down = member.socket(zmq.PUSH, connect=self.order["frames_out"])
         self.lines = Lines(self.intake, self.space, self.took, self.flush, self.write, self.reply, self.accept)
+        if outputs:
+            self.lines.restore(outputs["rows"], outputs["vectors"])
+        self.saving: Saving | None = None
         self.away: dict[bytes, tuple[float, deque[Message]]] = {}  # clients that cannot be reached, since when, answers
         self.asked: dict[bytes, float] = {}  # clients that have been asked to greet and send again, and when
         self.looked = 0.0
@@ -131,6 +134,7 @@ class Gate:
                 self.take_clients()
                 self.take_source()
                 self.flush()
+            self.save()
             self.answer()
             self.look_for_clients()
             order = self.member.order()
@@ -194,7 +198,7 @@ class Gate:
     def remember(self, note: dict[str, Any]) -> None:
         """Take what a record of the journal says of the gate."""
         if "closed" in note:
-            self.intake.close(note["closed"])
+            self.lines.forget(note["closed"])
         if "position" in note:
             self.position, self.left = note["position"], limit(note["left"])
             self.lines.replay(note["news"])
@@ -463,24 +467,49 @@ class Gate:
         if self.outbox or not answered:  # what is in waits for room on the disk or its outputs, and the barrier behind
             self.orders.appendleft(order)
             return
-        number, intake = order["number"], self.intake
+        intake, number = self.intake, order["number"]
         self.journal.flush()  # no checkpoint is ahead of the journal, whenever the power goes
         self.down.send(pack(Message(BARRIER, self.order["epoch"], number, frame_with(intake.seq, intake.used))))
         facts = {"position": self.position, "left": finite(self.left), "journal": self.journal.last, "rate": self.rate}
-        folder = checkpoint.temporary_name(Path(self.order["checkpoints"]) / checkpoint.number_name(number))
         notes = {**intake.notes(), "requests": self.lines.requests.facts()}
-        self.member.save(
-            number, lambda: {GATE_FILE: checkpoint.write_notes(folder / GATE_FILE, notes)}, **intake.facts(), **facts
-        )
+        self.saving = Saving(number, intake.facts() | facts, msgspec.json.encode(notes), dict(self.lines.echoes))
+
+    def save(self) -> None:
+        """Write how the gate stood at the barrier, once it has heard all outputs of what was let in before."""
+        if not self.saving:
+            return
+        number, facts, notes, echoes = self.saving
+        outputs = self.lines.outputs_before(facts["frames"], echoes)
+        if outputs is None:
+            return
+        self.saving = None
+        folder = checkpoint.temporary_name(Path(self.order["checkpoints"]) / checkpoint.number_name(number))
+
+        def write() -> dict[str, str]:
+            return {
+                NOTES_FILE: checkpoint.write_bytes(folder / NOTES_FILE, notes),
+                OUTPUTS_FILE: checkpoint.write_tensors(folder / OUTPUTS_FILE, outputs),
+            }
+
+        self.member.save(number, write, **facts)
 
 
-def kept(resume: str | None) -> dict[str, Any]:
+class Saving(NamedTuple):
+    """A checkpoint whose barrier has gone down: the gate as it was then."""
+
+    number: int
+    facts: dict[str, Any]
+    notes: bytes
+    echoes: dict[int, Echoes]  # of requests under way
+
+
+def kept(resume: str | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a gate wrote into the checkpoint that is gone on from, if one did. Raises CheckpointError."""
     manifest = checkpoint.read_manifest(Path(resume)) if resume else None
-    if not resume or not manifest or GATE_FILE not in manifest.sha256:
-        return {}
-    notes: dict[str, Any] = checkpoint.read_notes(Path(resume) / GATE_FILE, manifest)
-    return notes
+    if not resume or not manifest or NOTES_FILE not in manifest.sha256:
+        return {}, {}
+    notes = msgspec.json.decode(checkpoint.read_file(Path(resume) / NOTES_FILE, manifest))
+    return notes, checkpoint.read_tensors(Path(resume) / OUTPUTS_FILE, manifest)
 
 
 def limit(left: int | None) -> float:

@@ -22,6 +22,11 @@ NEW_REQUEST = Progress()
 AGES = count()  # of requests, in the order in which they came
 OVERHEAD = 1 << 10  # bytes of a request, about, besides its numbers
 MOST_WAITING = 1 << 26  # bytes of messages that wait for their turn; more are refused
+MOST_KEPT = 1 << 26  # bytes of outputs of requests under way; those beyond are not kept in checkpoints
+
+Output = tuple[np.ndarray, np.ndarray]  # a row and its vector
+Echoes = dict[int, Output | None]  # outputs that a request asked for, by SEQ; None for those that have not come
+DROPPED = np.zeros(0, np.int64), np.zeros(0, np.float32)
 
 
 class Request:
@@ -85,9 +90,10 @@ class Lines:
         self.lines: dict[str, deque[Request]] = {}
         self.listening: dict[int, Request] = {}  # stream -> whose outputs come back
         self.own: dict[bytes, str] = {}  # sender -> its own stream
-        self.replayed: dict[int, deque[int]] = {}  # stream -> SEQs whose outputs were asked for before a failure
-        self.early: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # such outputs that nobody has asked for again yet
+        self.echoes: dict[int, Echoes] = {}  # stream -> all outputs of its request under way
+        self.replayed: dict[int, deque[int]] = {}  # of these, those asked for before a failure, and not yet again
         self.waiting = 0  # bytes
+        self.kept = 0  # bytes of outputs
         self.refused = 0
 
     def add(self, sender: bytes, name: str, message: Message, drawing: Drawing, before: Progress = NEW_REQUEST) -> None:
@@ -131,7 +137,7 @@ class Lines:
 
     def advance(self) -> None:
         """Let in what is due, as far as there is room, each time another stream first."""
-        self.hear_early()
+        self.hear_again()
         names = list(self.lines)
         for name in names:
             self._advance(name)
@@ -156,6 +162,7 @@ class Lines:
             elif request.cut:
                 raise Refused(f"the line to its client broke: {request.taken} frames were taken")
         except Refused as error:
+            self._be_done(request.stream)
             self.refuse(request.sender, request.message.number, str(error))
             return True
         self._answer(request, ACCEPTED)
@@ -164,8 +171,13 @@ class Lines:
     def _close(self, name: str) -> None:
         self.flush()  # before the number can be given another name
         if name in self.intake.names or not name.startswith(OWN):
-            self.intake.close(name)
+            self.forget(name)
             self.send(b"", {"closed": name})
+
+    def forget(self, name: str) -> None:
+        """A stream is closed. Raises Refused if there is none of that name."""
+        self._be_done(self.intake.names.get(name, -1))
+        self.intake.close(name)
 
     def _let_in(self, request: Request) -> bool:
         """True if all of it has been let in, and every output that it asked for has come."""
@@ -181,7 +193,9 @@ class Lines:
             first = self.intake.add(request.stream, *part)
             request.first = first if request.first < 0 else request.first
             request.taken += len(frames)
-            request.echoes.extend((first + np.flatnonzero(frames[:, FLAGS] & ECHO)).tolist())
+            for seq in (first + np.flatnonzero(frames[:, FLAGS] & ECHO)).tolist():
+                request.echoes.append(seq)
+                self.echoes.setdefault(request.stream, {})[seq] = None
             if request.name != PREVIEW:
                 self.took(len(frames))
             self._note(request, False)
@@ -213,29 +227,35 @@ class Lines:
             self.send(naming, None)
 
     def hear(self, message: Message) -> None:
-        """Outputs that came back; those that nobody waits for any more are passed over, or wait for who asks again."""
+        """Outputs that came back; those that nobody waits for any more are passed over."""
         for stream in dict.fromkeys(message.frames[:, STREAM].tolist()):
-            request, own = self.listening.get(stream), message.frames[:, STREAM] == stream
-            frames, Y = message.frames[own], message.vectors[own]
-            awaited = np.isin(frames[:, SEQ], request.echoes if request else [])
-            for row, y in zip(frames[~awaited], Y[~awaited], strict=True):
-                if row[SEQ] in self.replayed.get(stream, ()):
-                    self.early[int(row[SEQ])] = row, y
-            if request and awaited.any():
-                self._hear(request, frames[awaited], Y[awaited])
+            own, echoes = message.frames[:, STREAM] == stream, self.echoes.get(stream, {})
+            for row, y in zip(message.frames[own], message.vectors[own], strict=True):
+                if int(row[SEQ]) in echoes:
+                    echoes[int(row[SEQ])] = row, y
+                    self.kept += row.nbytes + y.nbytes
+            if stream in self.listening:
+                self._hear(self.listening[stream])
 
-    def hear_early(self) -> None:
+    def hear_again(self) -> None:
         """The outputs that came before they were asked for again."""
         for request in list(self.listening.values()):
-            while came := [self.early.pop(seq) for seq in request.echoes if seq in self.early]:
-                rows, Y = zip(*came, strict=True)
-                self._hear(request, np.array(rows), np.array(Y))
+            while self._hear(request):
+                pass
 
-    def _hear(self, request: Request, rows: np.ndarray, Y: np.ndarray) -> None:
+    def _hear(self, request: Request) -> bool:
+        """Take the next outputs of a request, if they have come."""
         assert request.unrolling
-        drawn = NOTHING
-        for row, y in zip(rows, Y, strict=True):
+        echoes, came = self.echoes.get(request.stream, {}), []
+        while request.echoes and (output := echoes.get(request.echoes[0])):
+            came.append(output)
+            if self.kept > MOST_KEPT:
+                self._drop(echoes, request.echoes[0])
             request.echoes.popleft()
+        if not came:
+            return False
+        rows, Y, drawn = np.array([row for row, _ in came]), np.array([y for _, y in came]), NOTHING
+        for row, y in zip(rows, Y, strict=True):
             value = request.unrolling.hear(y.copy())
             row[TOKEN] = value if isinstance(value, int) else -1
             if isinstance(value, np.ndarray):
@@ -245,6 +265,28 @@ class Lines:
         request.heard += len(rows)
         self.reply(request.sender, Message(RESULT, self.epoch, request.message.number, rows, Y, drawn))
         self._advance(request.name)
+        return True
+
+    def _drop(self, echoes: Echoes, seq: int) -> None:
+        row, y = echoes[seq] or DROPPED
+        self.kept -= row.nbytes + y.nbytes
+        echoes[seq] = DROPPED
+
+    def _be_done(self, stream: int) -> None:
+        """Nobody will ask for the outputs so far again."""
+        self.replayed.pop(stream, None)
+        self.kept -= sum(row.nbytes + y.nbytes for row, y in filter(None, self.echoes.pop(stream, {}).values()))
+
+    def outputs_before(self, seq: int, held: dict[int, Echoes]) -> dict[str, np.ndarray] | None:
+        """All outputs of frames before that one, of what was under way then; None while some are to come."""
+        kept: list[Output] = []
+        for stream, echoes in held.items():
+            outputs = [output for number, output in echoes.items() if number < seq]
+            if None in outputs and self.echoes.get(stream) is echoes:
+                return None
+            if all(output is not None and output is not DROPPED for output in outputs):
+                kept += filter(None, outputs)
+        return {"rows": np.array([row for row, _ in kept]), "vectors": np.array([y for _, y in kept])} if kept else {}
 
     def lose(self, sender: bytes) -> None:
         """A client is gone: what it has sent is still let in, but nothing more is written for it."""
@@ -265,6 +307,7 @@ class Lines:
             self.refuse(request.sender, request.message.number, f"{reason}: {request.taken} frames were taken")
             self.intake.last.pop(request.stream, None)
             self.listening.pop(request.stream, None)
+            self._be_done(request.stream)
             self._remove(request)
         if self.lines:
             return False
@@ -306,6 +349,16 @@ class Lines:
         news, self.news = [*refused, *self.news], []
         return news
 
+    def restore(self, rows: np.ndarray, Y: np.ndarray) -> None:
+        """Outputs of requests that were under way at the checkpoint."""
+        for row, y in zip(rows, Y, strict=True):
+            self._ask(int(row[STREAM]), int(row[SEQ]), (row, y))
+            self.kept += row.nbytes + y.nbytes
+
+    def _ask(self, stream: int, seq: int, output: Output | None) -> None:
+        self.replayed.setdefault(stream, deque()).append(seq)
+        self.echoes.setdefault(stream, {})[seq] = output
+
     def find_own(self) -> None:
         """See which streams are clients' own."""
         self.own = {bytes.fromhex(name[1:]): name for name in self.intake.names if name.startswith(OWN)}
@@ -313,12 +366,7 @@ class Lines:
     def replay_frames(self, frames: np.ndarray) -> None:
         """Note which outputs of frames that go down again will come back."""
         for seq, stream in frames[frames[:, FLAGS] & ECHO > 0][:, [SEQ, STREAM]].tolist():
-            self.replayed.setdefault(stream, deque()).append(seq)
-
-    def _be_done(self, stream: int) -> None:
-        """Nobody will ask again for the outputs so far."""
-        for seq in self.replayed.pop(stream, ()):
-            self.early.pop(seq, None)
+            self._ask(stream, seq, None)
 
     def replay(self, news: list[list[Any]]) -> None:
         """Take what the journal remembers of requests."""
