@@ -100,40 +100,34 @@ def test_a_subscriber_hears_everything_once_although_the_publisher_dies():
 
 @pytest.mark.parametrize("name", ["gate", "stages-1"])
 def test_what_was_being_generated_goes_on_as_if_nothing_had_died(name):
-    texts = []
-    for dies in (False, True):
-        with Daemon(**PARTS) as daemon:
-            daemon.start()
-            with daemon.client(60.0) as client:
-                for token in TEXT[:80]:
-                    client.step(token)
-                pid = daemon.workers()[name].pid
-                if dies:
-                    os.kill(pid, signal.SIGSTOP)  # found by its silence, while this client waits
-                texts.append(client.generate("a", max_length=300, seed=5, temperature=1.0))
-            daemon.stop()
-    assert len(texts[0]) > 0
-    assert texts[0] == texts[1]
+    net = network()
+    with Daemon(**PARTS) as daemon:
+        daemon.start()
+        with daemon.client(60.0) as client:
+            for token in TEXT[:80]:
+                client.step(token)
+                net.step(token, "main")
+            pid = daemon.workers()[name].pid
+            os.kill(pid, signal.SIGSTOP)  # found by its silence, while this client waits
+            text = client.generate("a", max_length=300, seed=5, temperature=1.0)
+        daemon.stop()
+    assert text == net.generate("a", max_length=300, seed=5, temperature=1.0)
 
 
-@pytest.mark.parametrize("name", ["gate", "stages-1", "publisher"])
-@pytest.mark.parametrize("journal", [True, False])
+@pytest.mark.parametrize(("name", "journal"), [("gate", True), ("stages-1", True), ("publisher", False)])
 def test_a_failure_in_the_middle_of_writing_loses_and_doubles_nothing(name, journal):
-    texts = []
     source = f'kind = "none"\n[journal]\nenabled = {str(journal).lower()}'
-    for dies in (None, 200):
-        with Daemon(**PARTS, source=source) as daemon:
-            config = daemon.config.read_text()
-            daemon.config.write_text(config.replace("[state]", "[state]\ncheckpoint_frames = 50"))
-            daemon.start()
-            with daemon.client(60.0) as client:
-                pid = daemon.workers()[name].pid
-                when_heard(client, dies, lambda pid=pid: os.kill(pid, signal.SIGKILL))
-                texts.append(client.generate("a", max_length=1000, seed=5, temperature=1.0))
-                assert client.status()["recoveries"] == (dies is not None)
-            daemon.stop()
-    assert len(texts[0]) > 500
-    assert texts[0] == texts[1]
+    with Daemon(**PARTS, source=source) as daemon:
+        config = daemon.config.read_text()
+        daemon.config.write_text(config.replace("[state]", "[state]\ncheckpoint_frames = 50"))
+        daemon.start()
+        with daemon.client(60.0) as client:
+            pid = daemon.workers()[name].pid
+            when_heard(client, 200, lambda: os.kill(pid, signal.SIGKILL))
+            text = client.generate("a", max_length=1000, seed=5, temperature=1.0)
+            assert client.status()["recoveries"] == 1
+        daemon.stop()
+    assert text == network().generate("a", max_length=1000, seed=5, temperature=1.0)
 
 
 def when_heard(client, number, act):
