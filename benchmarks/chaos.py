@@ -273,7 +273,7 @@ def run(frames: int, least: int, seed: int = 0, every: int = 5000) -> dict[str, 
     wrong = sum(outputs[seq] != y for seq, y in subscriber.outputs.items())
     return {
         "frames": frames,
-        "seconds": time.monotonic() - start,
+        "seconds": round(time.monotonic() - start, 1),
         "failures": failures.done,
         "failures in all": sum(failures.done.values()),
         "daemon started": daemon.starts,
@@ -300,7 +300,9 @@ def main(
     found = run(frames, failures, seed)
     console = Console()
     for name, value in found.items():
-        console.print(f"{name:>38}  {value}", highlight=False)
+        if isinstance(value, dict):
+            value = ", ".join(f"{each} {count}" for each, count in sorted(value.items()))
+        console.print(f"{name:>38}  {value}", highlight=False, soft_wrap=True)
     good = found["parameters_sha256 as in one process"] and not any(
         found[name]
         for name in ("processes left behind", "lost", "duplicated", "reordered", "heard again with other bits")

@@ -486,10 +486,10 @@ class Gate:
         folder = checkpoint.temporary_name(Path(self.order["checkpoints"]) / checkpoint.number_name(number))
 
         def write() -> dict[str, str]:
-            return {
-                NOTES_FILE: checkpoint.write_bytes(folder / NOTES_FILE, notes),
-                OUTPUTS_FILE: checkpoint.write_tensors(folder / OUTPUTS_FILE, outputs),
-            }
+            hashes = {NOTES_FILE: checkpoint.write_bytes(folder / NOTES_FILE, notes)}
+            if outputs:
+                hashes[OUTPUTS_FILE] = checkpoint.write_tensors(folder / OUTPUTS_FILE, outputs)
+            return hashes
 
         self.member.save(number, write, **facts)
 
@@ -505,11 +505,15 @@ class Saving(NamedTuple):
 
 def kept(resume: str | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a gate wrote into the checkpoint that is gone on from, if one did. Raises CheckpointError."""
-    manifest = checkpoint.read_manifest(Path(resume)) if resume else None
-    if not resume or not manifest or NOTES_FILE not in manifest.sha256:
-        return {}, {}
-    notes = msgspec.json.decode(checkpoint.read_file(Path(resume) / NOTES_FILE, manifest))
-    return notes, checkpoint.read_tensors(Path(resume) / OUTPUTS_FILE, manifest)
+    notes: dict[str, Any] = {}
+    outputs: dict[str, np.ndarray] = {}
+    if resume:
+        folder, manifest = Path(resume), checkpoint.read_manifest(Path(resume))
+        if NOTES_FILE in manifest.sha256:
+            notes = msgspec.json.decode(checkpoint.read_file(folder / NOTES_FILE, manifest))
+        if OUTPUTS_FILE in manifest.sha256:
+            outputs = checkpoint.read_tensors(folder / OUTPUTS_FILE, manifest)
+    return notes, outputs
 
 
 def limit(left: int | None) -> float:
