@@ -10,6 +10,7 @@ end must have the same bits.
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
@@ -56,8 +58,12 @@ gradient_delay = 1
 [supervision]
 heartbeat = 1.0
 restarts = 1000
+[log]
+level = "info"
 """
 SUPERVISOR = "supervisor"
+WORKERS_FATES = signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP
+SUPERVISORS_FATES = signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM
 PATIENCE = 60.0  # seconds for anything
 MORE = 1.5  # tries for each failure asked for: some find nobody
 SILENCE = 1.5  # seconds that a process is stopped: longer than the heartbeat
@@ -149,6 +155,10 @@ class Daemon:
                     found.append(process)
         return found
 
+    def recoveries(self) -> list[float]:
+        """How many seconds each took, from when a worker's death was seen until frames were let in again."""
+        return [float(seconds) for seconds in re.findall(r"recovered in ([\d.]+) s", (self.folder / "log").read_text())]
+
     def end(self) -> dict[str, Any]:
         """Drain it; what it came to."""
         with self.lock:
@@ -163,8 +173,12 @@ class Daemon:
 class Chaos(threading.Thread):
     """Failures, spread over the frames that are sent, until it is told that it is over."""
 
-    def __init__(self, daemon: Daemon, seed: int, spacing: float) -> None:
+    def __init__(
+        self, daemon: Daemon, seed: int, spacing: float, supervisors: tuple[signal.Signals, ...] = SUPERVISORS_FATES
+    ) -> None:
+        """spacing: frames between failures. supervisors: what may befall it."""
         super().__init__(daemon=True)
+        self.supervisors = supervisors
         self.target, self.random, self.spacing = daemon, random.Random(seed), spacing
         self.over = threading.Event()
         self.sent = 0  # frames
@@ -195,9 +209,7 @@ class Chaos(threading.Thread):
         if not pids or self.over.is_set():
             return
         name = self.random.choice(sorted(pids))
-        number = self.random.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP])
-        if name == SUPERVISOR:
-            number = self.random.choice([signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM])
+        number = self.random.choice(self.supervisors if name == SUPERVISOR else WORKERS_FATES)
         try:
             os.kill(pids[name], number)
             if name == SUPERVISOR and number == signal.SIGSTOP:
@@ -270,6 +282,7 @@ def run(frames: int, least: int, seed: int = 0, every: int = 5000) -> dict[str, 
         while (left := daemon.left_behind()) and time.monotonic() < until:
             time.sleep(0.05)
         manifest = json.loads((Path(result["checkpoint"]) / "manifest.json").read_text())
+        recoveries = daemon.recoveries()
     wrong = sum(outputs[seq] != y for seq, y in subscriber.outputs.items())
     return {
         "frames": frames,
@@ -278,6 +291,9 @@ def run(frames: int, least: int, seed: int = 0, every: int = 5000) -> dict[str, 
         "failures in all": sum(failures.done.values()),
         "daemon started": daemon.starts,
         "ended with an error": daemon.failed,
+        "recoveries": len(recoveries),
+        "seconds of a recovery, median": median(recoveries) if recoveries else None,
+        "seconds of the longest": max(recoveries, default=None),
         "processes left behind": len(left),
         "accepted": manifest["frames"],
         "lost": max(0, frames - manifest["frames"]),
@@ -291,6 +307,15 @@ def run(frames: int, least: int, seed: int = 0, every: int = 5000) -> dict[str, 
     }
 
 
+def show(found: dict[str, Any]) -> None:
+    """What came of it, a line each."""
+    console = Console()
+    for name, value in found.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{each} {count}" for each, count in sorted(value.items()))
+        console.print(f"{name:>38}  {value}", highlight=False, soft_wrap=True)
+
+
 def main(
     frames: Annotated[int, typer.Option(help="How many are sent.")] = 300_000,
     failures: Annotated[int, typer.Option(help="At least so many while they are.")] = 50,
@@ -298,11 +323,7 @@ def main(
 ) -> None:
     """Kill, and see that nothing is lost."""
     found = run(frames, failures, seed)
-    console = Console()
-    for name, value in found.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{each} {count}" for each, count in sorted(value.items()))
-        console.print(f"{name:>38}  {value}", highlight=False, soft_wrap=True)
+    show(found)
     good = found["parameters_sha256 as in one process"] and not any(
         found[name]
         for name in ("processes left behind", "lost", "duplicated", "reordered", "heard again with other bits")

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import count
-from math import isnan, nan
+from math import ceil, isnan, nan
 from typing import Any, NamedTuple
 
 import msgspec
@@ -585,17 +585,19 @@ class Client(Verbs):
         return accepted
 
     def _hear(self, timeout: float) -> None:
-        """Take one answer of the gate. Raises FrameRefused, DaemonGone."""
-        deadline, kind, patience = time.monotonic() + timeout, ALIVE, RETRY
-        while kind in (ALIVE, RESEND):  # which say nothing of what is waited for
-            left = deadline - time.monotonic()
-            if self._gate.poll(int(max(0.0, min(left, patience)) * 1000)):
-                kind = self._take_answer()
-            elif left <= patience:
-                raise DaemonGone(f'the daemon "{self.name}" has not answered for {timeout} s')
-            else:
+        """Take one answer of the gate, asking again now and then. Raises FrameRefused, DaemonGone."""
+        now, patience = time.monotonic(), RETRY
+        deadline, again = now + timeout, now + patience
+        while now < deadline:
+            if now >= again:
                 self._send_again()
                 patience *= 2  # a daemon that has much to do is not given more
+                again = now + patience
+            come = self._gate.poll(ceil(1000 * (min(deadline, again) - now)))
+            if come and self._take_answer() not in (ALIVE, RESEND):  # which say nothing of what is waited for
+                return
+            now = time.monotonic()
+        raise DaemonGone(f'the daemon "{self.name}" has not answered for {timeout} s')
 
     def _take_answer(self) -> int:
         """Take the message that is there; its kind. Raises FrameRefused, DaemonGone."""

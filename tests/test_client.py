@@ -1,6 +1,7 @@
 """The client against a real daemon: what it hears, what it is refused, and that refusals change nothing."""
 
 import contextlib
+import json
 import signal
 import threading
 import time
@@ -14,7 +15,7 @@ from daemon import TEXT, VECTOR, Daemon, layers
 
 import streamrnn as sr
 from streamrnn.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FEEDBACK, FLAGS, INPUT, NEW, SCORED, SEQ
-from streamrnn.wire import ACCEPTED, FRAMES, REFUSED, RESULT, Message, pack, text_of, unpack
+from streamrnn.wire import ACCEPTED, ALIVE, FRAMES, REFUSED, RESULT, Message, pack, text_of, unpack
 
 RNG = np.random.default_rng(3)
 XS, TARGETS = RNG.standard_normal((60, 4)).astype(np.float32), RNG.standard_normal((60, 2)).astype(np.float32)
@@ -395,6 +396,43 @@ def test_an_answer_that_comes_late_is_not_taken_for_a_later_one():
                 assert becomes(lambda: other.status()["frames"], 1)
             assert client.status()["frames"] == 1
         daemon.stop()
+
+
+def test_a_request_that_was_lost_is_sent_again_although_the_daemon_shows_that_it_lives(text, tmp_path):
+    with text.client() as client:
+        facts = client._ask("hello")
+    counts, over = {}, threading.Event()
+
+    def daemon():
+        with zmq.Context() as context, context.socket(zmq.ROUTER) as control, context.socket(zmq.ROUTER) as gate:
+            control.bind(f"ipc://{tmp_path}/control")
+            gate.bind(facts["gate"])
+            while not over.is_set():
+                if control.poll(50):
+                    asker, question = control.recv_multipart()
+                    answer = facts | {"number": json.loads(question)["number"]}
+                    control.send_multipart([asker, json.dumps(answer).encode()])
+                while gate.poll(0):
+                    sender, _, data = gate.recv_multipart()
+                    message = unpack(data)
+                    counts[message.kind] = counts.get(message.kind, 0) + 1
+                    gate.send_multipart([sender, pack(Message(ALIVE))])
+                    if counts.get(FRAMES, 0) == 3:
+                        gate.send_multipart([sender, pack(Message(ACCEPTED, 0, 1, message.frames[:1]))])
+                if counts:
+                    gate.send_multipart([sender, pack(Message(ALIVE))])
+
+    facts |= {"gate": f"ipc://{tmp_path}/gate"}
+    thread = threading.Thread(target=daemon)
+    thread.start()
+    try:
+        with sr.Client(f"ipc://{tmp_path}/control", 20.0) as client:
+            client.send(65)
+            client.flush()
+    finally:
+        over.set()
+        thread.join()
+    assert counts[FRAMES] == 3
 
 
 @pytest.mark.parametrize("asked", [b"", b"garbage", b"[]", b'{"ask": 1}', b'{"ask": "shutdown"}'])

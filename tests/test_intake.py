@@ -44,6 +44,7 @@ from streamrnn.workers import gate as gate_module
 from streamrnn.workers.gate import LARGEST_MESSAGE, OWN_STREAM, Gate
 from streamrnn.workers.intake import Intake, Refused, check_name
 from streamrnn.workers.journal import JournalFull
+from streamrnn.workers.requests import Verdict
 
 STREAMS, BLOCK, FIRST = 3, 16, 100  # places for streams, rows in a block, frames accepted before
 CLASSES, TARGET_CLASSES, WIDTH, TARGET_WIDTH = 5, 7, 3, 2
@@ -819,6 +820,31 @@ def test_the_journal_is_on_the_disk_before_a_checkpoint_says_how_far_it_is(monke
     gate.write(b"", {})
     gate.save()
     assert happened[-2:] == [1, (7, 1)]
+
+
+def test_an_output_asked_for_beside_what_ends_is_asked_for_again_after_a_failure():
+    gate = gate_for(NEXT_TOKENS)
+    gate.lines.requests.greet(b"x", [], 1)
+    for number, flags in ((1, INPUT | EMIT), (2, INPUT | EMIT | ECHO)):
+        frame = message((flags, 1, -1))._replace(epoch=9, number=number)
+        gate.take(b"x", [b"a", pack(frame)])
+    gate.flush()
+    gate.journal.close()
+    GATES.remove(gate)
+    supervision = Supervision(NEXT_TOKENS)
+    supervision.order["journal"] = str(gate.journal.path)
+    again = Gate(supervision)
+    GATES.append(again)
+    again.obey({"kind": "open", "rate": 0.0})
+    again.member.report = lambda kind, **facts: None
+    again.replay()
+    number = again.intake.names["a"]
+    assert list(again.lines.replayed[number]) == [FIRST + 1]
+    assert again.lines.requests.look(b"x", 1)[0] == Verdict.EARLY
+    again.lines.requests.greet(b"x", [1, 2], 3)
+    assert again.lines.requests.look(b"x", 1)[0] == Verdict.AGAIN
+    again.take(b"x", [b"a", pack(frame)])
+    assert list(again.lines.listening) == [number]
 
 
 def answer(worker, parts):

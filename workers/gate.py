@@ -183,6 +183,7 @@ class Gate:
                 self.member.report("open")
                 return
             _, data, note = record
+            self.remember(note or {})  # what it says has ended asked for its outputs in records before
             if data:
                 message = unpack(data)._replace(epoch=self.order["epoch"])
                 if message.kind == RATE:
@@ -190,7 +191,6 @@ class Gate:
                 else:
                     self.intake.replay(message)
                     self.lines.replay_frames(message.frames)
-            self.remember(note or {})
             if data:
                 self.sent += len(message.frames)
                 self.down.send(pack(message))
