@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from daemon import TIMEOUT, Daemon
+from daemon import TIMEOUT, Daemon, have_come
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -330,3 +330,23 @@ def test_the_unit_runs_a_command_that_there_is_and_is_one_for_systemd(tmp_path):
         line = ["systemd-analyze", "verify", str(tmp_path / "streamrnn@x.service")]
         verified = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT, check=False)
         assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
+
+
+def test_an_interrupt_while_kernels_are_compiled_ends_all_at_once(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    with Daemon() as daemon:
+        daemon.process = subprocess.Popen(
+            daemon._command(),
+            env=environment | {"XDG_CACHE_HOME": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        assert any("compiling the kernels" in line for line in daemon.process.stdout)
+        ends = daemon.ends()
+        os.killpg(daemon.process.pid, signal.SIGINT)
+        printed, _ = daemon.process.communicate(timeout=TIMEOUT)
+        assert (daemon.process.returncode, printed) == (1, "streamrnn: stopped before it was ready\n")
+        assert have_come(ends)
+        assert not list(tmp_path.rglob("compiled"))

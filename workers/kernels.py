@@ -1,11 +1,12 @@
 """What workers run is compiled once for a version and a machine, before the first of them starts."""
 
+import multiprocessing
 from collections.abc import Callable
 from typing import Any
 
 from streamrnn.jit import CACHE_FOLDER
 from streamrnn.workers.member import Failure, end_with_parent
-from streamrnn.workers.plan import PROCESSES, out_of_reach
+from streamrnn.workers.plan import out_of_reach
 
 COMPILED = CACHE_FOLDER / "compiled"
 
@@ -15,7 +16,7 @@ def compile_kernels(tell: Callable[[str], Any]) -> None:
     if COMPILED.exists():
         return
     tell("compiling the kernels, once for this version and machine: about 25 seconds")
-    process = PROCESSES.Process(target=compile_all, name="kernels")
+    process = multiprocessing.get_context("spawn").Process(target=compile_all, name="kernels")
     with out_of_reach():
         process.start()
     try:
