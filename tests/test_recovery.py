@@ -60,7 +60,7 @@ def test_frames_come_out_as_if_nothing_had_died():
     assert found["parameters_sha256 as in one process"]
 
 
-@pytest.mark.parametrize("name", ["gate", "stages-0", "stages-2", "publisher"])
+@pytest.mark.parametrize("name", ["gate", "stages-1", "publisher"])
 def test_a_step_under_way_when_a_worker_dies_gets_its_output(name):
     net = network()
     with Daemon(**PARTS) as daemon:
@@ -98,8 +98,7 @@ def test_a_subscriber_hears_everything_once_although_the_publisher_dies():
     assert not np.isnan([out.loss for out in heard[1:]]).any()
 
 
-@pytest.mark.parametrize("name", ["gate", "stages-1"])
-def test_what_was_being_generated_goes_on_as_if_nothing_had_died(name):
+def test_what_was_being_generated_goes_on_as_if_nothing_had_been_stopped():
     net = network()
     with Daemon(**PARTS) as daemon:
         daemon.start()
@@ -107,8 +106,7 @@ def test_what_was_being_generated_goes_on_as_if_nothing_had_died(name):
             for token in TEXT[:80]:
                 client.step(token)
                 net.step(token, "main")
-            pid = daemon.workers()[name].pid
-            os.kill(pid, signal.SIGSTOP)  # found by its silence, while this client waits
+            kill(daemon, "stages-1", signal.SIGSTOP)  # found by its silence, while this client waits
             text = client.generate("a", max_length=300, seed=5, temperature=1.0)
         daemon.stop()
     assert text == net.generate("a", max_length=300, seed=5, temperature=1.0)
