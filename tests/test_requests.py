@@ -110,6 +110,7 @@ def test_who_is_gone_is_forgotten_after_a_minute_and_nothing_of_it_counts_twice(
     known.forget_gone(lambda sender: False, 120.0)
     assert known.facts() == []
     assert known.look(ME, 4)[0] == Verdict.EARLY
+    known = Requests(known.facts(), known.forgotten())  # a failure
     known.greet(ME, [2, 3, 4], 5)
     for number in (2, 3):
         assert known.look(ME, number) == (Verdict.AGAIN, Progress(finished=True, reason=requests.AWAY))

@@ -471,7 +471,8 @@ class Gate:
         self.journal.flush()  # no checkpoint is ahead of the journal, whenever the power goes
         self.down.send(pack(Message(BARRIER, self.order["epoch"], number, frame_with(intake.seq, intake.used))))
         facts = {"position": self.position, "left": finite(self.left), "journal": self.journal.last, "rate": self.rate}
-        notes = {**intake.notes(), "requests": self.lines.requests.facts()}
+        requests = self.lines.requests
+        notes = {**intake.notes(), "requests": requests.facts(), "forgotten": requests.forgotten()}
         self.saving = Saving(number, intake.facts() | facts, msgspec.json.encode(notes), dict(self.lines.echoes))
 
     def save(self) -> None:

@@ -85,7 +85,8 @@ class Lines:
         self.intake, self.space, self.took = intake, space, took
         self.flush, self.send, self.reply, self.accept = flush, send, reply, accept
         self.epoch: int = intake.order["epoch"]
-        self.requests = Requests(intake.order["kept"].get("requests", []))
+        kept = intake.order["kept"]
+        self.requests = Requests(kept.get("requests", []), kept.get("forgotten"))
         self.news: list[list[Any]] = []  # what has become of requests since the journal was told: see `note`
         self.lines: dict[str, deque[Request]] = {}
         self.listening: dict[int, Request] = {}  # stream -> whose outputs come back

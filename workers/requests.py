@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 MOST_CLIENTS = 10_000  # remembered; beyond, those that have not greeted for the longest time are forgotten
 MOST_REQUESTS = 4096  # of a client, remembered; then it must greet
 GONE_TIME = 60.0  # seconds until a client that is gone is forgotten
-MOST_FORGOTTEN = 100_000  # clients of which it is still known how far they had come
+MOST_FORGOTTEN = 10_000  # clients of which it is still known how far they had come
 AWAY = "its client was away for too long: whether it was taken is not known any more"
 
 
@@ -48,12 +48,13 @@ class _Client:
 
 
 class Requests:
-    """`notes`: what `facts` gave."""
+    """`notes` and `forgotten`: what `facts` and `forgotten` gave."""
 
-    def __init__(self, notes: list[list[Any]]) -> None:
+    def __init__(self, notes: list[list[Any]], forgotten: dict[str, int] | None = None) -> None:
         self._clients: dict[bytes, _Client] = {}
         self._refusing: set[bytes] = set()  # clients of which requests were refused since then
-        self._forgotten: dict[bytes, int] = {}  # client -> the highest number that had come
+        # client -> the highest number that had come
+        self._forgotten = {bytes.fromhex(sender): number for sender, number in (forgotten or {}).items()}
         for note in notes:
             self.restore(bytes.fromhex(note[0]), note[1], Progress(*note[2:]))
 
@@ -129,6 +130,10 @@ class Requests:
             client.following += 1
         client.come.add(number)
         return Verdict.AGAIN if progress.finished else Verdict.TAKE, progress
+
+    def forgotten(self) -> dict[str, int]:
+        """How far those had come that are known no more, in plain values."""
+        return {sender.hex(): number for sender, number in self._forgotten.items()}
 
     def facts(self) -> list[list[Any]]:
         """In plain values, for a checkpoint."""
