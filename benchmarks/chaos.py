@@ -17,7 +17,8 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -31,7 +32,7 @@ from rich.progress import Progress
 
 import streamrnn as sr
 from streamrnn.frames import EMIT, FLAGS, INPUT, SEQ
-from streamrnn.wire import unpack
+from streamrnn.wire import OUTPUT, unpack
 
 CLASSES, UNITS, STREAMS, WINDOW, RATE = 16, 8, 5, 8, 1e-3
 CONFIG = f"""
@@ -89,8 +90,8 @@ class Subscriber(threading.Thread):
             if not socket.poll(50):
                 continue
             topic, data = socket.recv_multipart()
-            if data:
-                message = unpack(data)
+            message = unpack(data)
+            if message.kind == OUTPUT:
                 said = message.frames[message.frames[:, FLAGS] & (INPUT | EMIT) == INPUT | EMIT]
                 for seq, y in zip(said[:, SEQ].tolist(), message.vectors, strict=True):
                     self.reordered += seq <= newest.get((topic, message.epoch), -1)
@@ -227,10 +228,15 @@ def symbols(frames: int) -> np.ndarray:
     return np.stack([rng.integers(STREAMS, size=frames), rng.integers(CLASSES, size=frames)], axis=1)
 
 
+def network() -> sr.Network:
+    """The daemon's network, in this process."""
+    layers = [sr.LSTM(CLASSES, UNITS), sr.LSTM(UNITS, UNITS)]
+    return sr.Network(layers, sr.Softmax(CLASSES), sr.Adam(RATE), window=WINDOW, gradient_delay=1, predict="next")
+
+
 def expected(frames: np.ndarray) -> tuple[list[bytes], str]:
     """The outputs, and the sha256 of the parameters, in one process."""
-    layers = [sr.LSTM(CLASSES, UNITS), sr.LSTM(UNITS, UNITS)]
-    net = sr.Network(layers, sr.Softmax(CLASSES), sr.Adam(RATE), window=WINDOW, gradient_delay=1, predict="next")
+    net = network()
     return [net.step(token, str(stream)).tobytes() for stream, token in frames.tolist()], net.parameters_sha256()
 
 
@@ -246,46 +252,31 @@ def send(client: sr.Client, frames: np.ndarray, failures: Chaos, progress: Progr
     progress.update(task, completed=len(frames))
 
 
-def run(frames: int, least: int, seed: int = 0, every: int = 5000) -> dict[str, Any]:
-    """What came of it."""
-    known = symbols(frames)
-    outputs, digest = expected(known)
-    with tempfile.TemporaryDirectory(prefix="chaos-") as name, Progress(console=Console(stderr=True)) as progress:
-        folder = Path(name)
-        daemon, subscriber = Daemon(folder, every), Subscriber(f"ipc://{folder}/outputs")
-        watcher = threading.Thread(target=daemon.watch, daemon=True)
-        watcher.start()
-        subscriber.start()
-        failures = Chaos(daemon, seed, frames / least / MORE)
-        start = time.monotonic()
-        try:
-            with sr.Client(f"ipc://{folder}/control", PATIENCE) as client:
-                client.step(int(known[0, 1]), stream=str(known[0, 0]))
-                failures.start()
-                send(client, known[1:], failures, progress)
-                failures.over.set()
-                failures.join()
-                client.status()
-            result = daemon.end()
-        except (sr.DaemonGone, RuntimeError):
-            Console(stderr=True).print((folder / "log").read_text(), failures.done)
-            raise
-        finally:
-            failures.over.set()
-            with daemon.lock:
-                daemon.over = True
-                daemon.process.kill()
-                daemon.process.wait()
-        subscriber.over.set()
-        subscriber.join()
-        until = time.monotonic() + SILENCE
-        while (left := daemon.left_behind()) and time.monotonic() < until:
-            time.sleep(0.05)
-        manifest = json.loads((Path(result["checkpoint"]) / "manifest.json").read_text())
-        recoveries = daemon.recoveries()
-    wrong = sum(outputs[seq] != y for seq, y in subscriber.outputs.items())
+@contextmanager
+def failing(
+    folder: Path, every: int, seed: int, spacing: float, supervisors: tuple[signal.Signals, ...] = SUPERVISORS_FATES
+) -> Iterator[tuple[Daemon, Chaos]]:
+    """A daemon, started again whenever it ends, and its failures, to be started; the log is shown if it ends badly."""
+    daemon = Daemon(folder, every)
+    failures = Chaos(daemon, seed, spacing, supervisors)
+    threading.Thread(target=daemon.watch, daemon=True).start()
+    try:
+        yield daemon, failures
+    except (sr.DaemonGone, sr.FrameRefused, RuntimeError):
+        Console(stderr=True).print((folder / "log").read_text(), failures.done)
+        raise
+    finally:
+        failures.over.set()
+        with daemon.lock:
+            daemon.over = True
+            daemon.process.kill()
+            daemon.process.wait()
+
+
+def story(daemon: Daemon, failures: Chaos, start: float) -> dict[str, Any]:
+    """What happened."""
+    recoveries = daemon.recoveries()
     return {
-        "frames": frames,
         "seconds": round(time.monotonic() - start, 1),
         "failures": failures.done,
         "failures in all": sum(failures.done.values()),
@@ -294,6 +285,37 @@ def run(frames: int, least: int, seed: int = 0, every: int = 5000) -> dict[str, 
         "recoveries": len(recoveries),
         "seconds of a recovery, median": median(recoveries) if recoveries else None,
         "seconds of the longest": max(recoveries, default=None),
+    }
+
+
+def run(frames: int, least: int, seed: int = 0, every: int = 5000) -> dict[str, Any]:
+    """What came of it."""
+    known = symbols(frames)
+    outputs, digest = expected(known)
+    with tempfile.TemporaryDirectory(prefix="chaos-") as name, Progress(console=Console(stderr=True)) as progress:
+        folder = Path(name)
+        subscriber, start = Subscriber(f"ipc://{folder}/outputs"), time.monotonic()
+        subscriber.start()
+        with failing(folder, every, seed, frames / least / MORE) as (daemon, failures):
+            with sr.Client(f"ipc://{folder}/control", PATIENCE) as client:
+                client.step(int(known[0, 1]), stream=str(known[0, 0]))
+                failures.start()
+                send(client, known[1:], failures, progress)
+                failures.over.set()
+                failures.join()
+                client.status()
+            result = daemon.end()
+        subscriber.over.set()
+        subscriber.join()
+        until = time.monotonic() + SILENCE
+        while (left := daemon.left_behind()) and time.monotonic() < until:
+            time.sleep(0.05)
+        manifest = json.loads((Path(result["checkpoint"]) / "manifest.json").read_text())
+        happened = story(daemon, failures, start)
+    wrong = sum(outputs[seq] != y for seq, y in subscriber.outputs.items())
+    return {
+        "frames": frames,
+        **happened,
         "processes left behind": len(left),
         "accepted": manifest["frames"],
         "lost": max(0, frames - manifest["frames"]),

@@ -8,11 +8,9 @@ library does the same in one process: each answer, and the parameters in the end
 import random
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import streamrnn as sr
-from benchmarks.chaos import CLASSES, PATIENCE, RATE, UNITS, WINDOW, Chaos, Daemon, show
+from benchmarks.chaos import CLASSES, PATIENCE, failing, network, show, story
 
 EVERY = 100  # frames between checkpoints
 LONGEST = 200  # symbols that are written
@@ -51,14 +49,10 @@ def step(what: Any, token: int, stream: str) -> np.ndarray:
 
 def run(requests: int, least: int, seed: int) -> dict[str, Any]:
     """What came of it."""
-    layers = [sr.LSTM(CLASSES, UNITS), sr.LSTM(UNITS, UNITS)]
-    net = sr.Network(layers, sr.Softmax(CLASSES), sr.Adam(RATE), window=WINDOW, gradient_delay=1, predict="next")
+    net, chance, wrong, start = network(), random.Random(seed), 0, time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-") as name, Progress(console=Console(stderr=True)) as progress:
-        daemon, wrong, chance = Daemon(Path(name), EVERY), 0, random.Random(seed)
-        failures = Chaos(daemon, seed, requests / least, FATES)
-        threading.Thread(target=daemon.watch, daemon=True).start()
-        start, task = time.monotonic(), progress.add_task("requests", total=requests)
-        try:
+        task = progress.add_task("requests", total=requests)
+        with failing(Path(name), EVERY, seed, requests / least, FATES) as (daemon, failures):
             with sr.Client(f"ipc://{name}/control", PATIENCE) as client:
                 failures.start()
                 for k in range(requests):
@@ -69,24 +63,11 @@ def run(requests: int, least: int, seed: int) -> dict[str, Any]:
                 failures.over.set()
                 failures.join()
                 client.status()
-            result, recoveries = daemon.end(), daemon.recoveries()
-        except (sr.DaemonGone, sr.FrameRefused):
-            Console(stderr=True).print(Path(name, "log").read_text(), failures.done)
-            raise
-        finally:
-            failures.over.set()
-            with daemon.lock:
-                daemon.over = True
-                daemon.process.kill()
-                daemon.process.wait()
+            result = daemon.end()
+        happened = story(daemon, failures, start)
     return {
         "requests": requests,
-        "seconds": round(time.monotonic() - start, 1),
-        "failures": failures.done,
-        "failures in all": sum(failures.done.values()),
-        "daemon started": daemon.starts,
-        "recoveries": len(recoveries),
-        "seconds of a recovery, median": median(recoveries) if recoveries else None,
+        **happened,
         "answers with other bits than in one process": wrong,
         "parameters_sha256 as in one process": result["parameters_sha256"] == net.parameters_sha256(),
     }

@@ -682,8 +682,8 @@ class Publishing(Target):
     def published(self) -> None:
         """See that what goes out holds together, and can be said in JSON."""
         for topic, data in self.publisher.door.socket.taken():
-            if data:
-                message = unpack(data)
+            message = unpack(data)
+            if message.kind == OUTPUT:
                 assert topic.endswith(b"\0")
                 assert len(message.frames) == len(message.extra)
         for kind, data, facts in self.member.reports:

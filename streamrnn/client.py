@@ -118,6 +118,8 @@ class Subscription:
         self.missed: list[tuple[str, int, int]] = []
         self._past = past
         self._ready: deque[Output] = deque()
+        self._stream = stream
+        self._began: tuple[int, int] | None = None  # the place of the last row before all this, and the epoch
         self._heard: dict[str, tuple[int, int]] = {}  # place and epoch of each stream's last row
         self._caught: dict[str, int] = {}  # the place up to which a stream's outputs came from the history
         self._scored: dict[int, float] = {}  # losses whose frame's output has not come
@@ -159,11 +161,12 @@ class Subscription:
         if not self._socket.poll(None if self.timeout is None else int(self.timeout * 1000)):
             raise DaemonGone(f"no output from {self._endpoint} within {self.timeout} s")
         topic, data = self._socket.recv_multipart()
-        if not data:
-            self._catch_up()
-            return False
         name, message = topic[:-1].decode(), unpack(data)
-        last, epoch = self._heard.get(name, (message.number, message.epoch))
+        if message.kind == ALIVE:
+            self._catch_up()
+            self._began = self._began or (message.number, message.epoch)
+            return False
+        last, epoch = self._heard.get(name, self._began or (message.number, message.epoch))
         first = int(places(message.frames[:1])[0])
         if message.epoch > epoch and not self._replays:  # the daemon has gone back: what it has is all new
             for earlier in self._known(name, NONE, first)[0]:
@@ -182,6 +185,8 @@ class Subscription:
         """The line is there again: what was published without it is in the history, and may have been the last."""
         if not self._replays:  # the history may be of other frames with those numbers
             return
+        if self._stream is not None and self._began:
+            self._heard.setdefault(self._stream, self._began)
         for name, (last, _) in list(self._heard.items()):
             messages, whole = self._known(name, last, BEHIND_ALL)
             if whole and messages:  # where it is not whole, the next output shows what is missed

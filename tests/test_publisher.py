@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from streamrnn import checkpoint
 from streamrnn.frames import BEGIN, COLUMNS, EMIT, END, FLAGS, INPUT, SCORED, SEQ, STREAM
-from streamrnn.wire import BARRIER, NAME, OUTPUT, PREVIEW, Message, as_text, pack, unpack
+from streamrnn.wire import ALIVE, BARRIER, NAME, OUTPUT, PREVIEW, Message, as_text, pack, unpack
 from streamrnn.workers import publisher
 from streamrnn.workers.member import Member
 from streamrnn.workers.publisher import SCORE_FILE, History, Publisher, Score, publish, topic
@@ -254,7 +254,7 @@ def test_whoever_subscribes_is_answered_and_nobody_can_unsubscribe_another():
     worker = Publisher(Supervision(["a"]))
     for data in (b"\1a\0", b"\1", b"\0a\0", b"\0", b"\0", b"\0never", b"nonsense", b"\2"):
         worker.hear(data)
-    assert worker.door.socket.sent == [[b"a\0", b""], [b"", b""]]
+    assert [(topic, unpack(data).kind) for topic, data in worker.door.socket.sent] == [(b"a\0", ALIVE), (b"", ALIVE)]
     assert worker.facts()["bad"] == 2
     worker.take(pack(outputs([(0, INPUT | EMIT)])))
     assert worker.door.socket.sent[-1][0] == b"a\0"

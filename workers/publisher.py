@@ -17,7 +17,7 @@ import zmq
 
 from streamrnn import checkpoint
 from streamrnn.frames import EMIT, FLAGS, INPUT, STREAM, places
-from streamrnn.wire import BARRIER, CREDIT, NAME, OUTPUT, PREVIEW, Message, WireError, pack, text_of, unpack
+from streamrnn.wire import ALIVE, BARRIER, CREDIT, NAME, OUTPUT, PREVIEW, Message, WireError, pack, text_of, unpack
 from streamrnn.workers.door import open_door
 from streamrnn.workers.member import Member, received
 
@@ -197,10 +197,13 @@ class Publisher:
         return {"inputs": self.inputs, "bad": self.bad, "strangers": self.door.strangers, **self.score.facts()}
 
     def hear(self, data: bytes) -> None:
-        """One message from who listens: that somebody came (\\1 topic), which is answered, or went (\\0 topic)."""
+        """One message from who listens: that somebody came (\\1 topic) or went (\\0 topic).
+
+        Who came is answered with the place of the last row until then: what is behind it comes, or can be asked for.
+        """
         if data[:1] == b"\1":
             self.wanted = True
-            self.door.socket.send_multipart([data[1:], b""])
+            self.door.socket.send_multipart([data[1:], pack(Message(ALIVE, self.order["epoch"], self.place))])
         elif data[:1] != b"\0":
             self.bad += 1
 
