@@ -14,8 +14,9 @@ import zmq
 from daemon import TEXT, VECTOR, Daemon, layers
 
 import streamrnn as sr
+from streamrnn.client import Subscription
 from streamrnn.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FEEDBACK, FLAGS, INPUT, NEW, SCORED, SEQ
-from streamrnn.wire import ACCEPTED, ALIVE, FRAMES, REFUSED, RESULT, Message, pack, text_of, unpack
+from streamrnn.wire import ACCEPTED, ALIVE, FRAMES, OUTPUT, REFUSED, RESULT, Message, pack, text_of, unpack
 
 RNG = np.random.default_rng(3)
 XS, TARGETS = RNG.standard_normal((60, 4)).astype(np.float32), RNG.standard_normal((60, 2)).astype(np.float32)
@@ -433,6 +434,38 @@ def test_a_request_that_was_lost_is_sent_again_although_the_daemon_shows_that_it
         over.set()
         thread.join()
     assert counts[FRAMES] == 3
+
+
+class KnownPast:
+    """A history of one output."""
+
+    def __init__(self):
+        self.asked = []
+
+    def messages(self, stream, after, before):
+        self.asked.append((stream, after))
+        rows = np.zeros((1, COLUMNS), np.int64)
+        rows[0, [SEQ, FLAGS]] = 4, INPUT | EMIT
+        return [Message(OUTPUT, 2, 7, rows, np.ones((1, 2), np.float32), np.zeros(1, np.float32))], True
+
+    def close(self):
+        pass
+
+
+def test_a_subscriber_that_has_heard_nothing_asks_for_what_came_while_its_line_was_broken(tmp_path):
+    endpoint, past = f"ipc://{tmp_path}/outputs", KnownPast()
+    with zmq.Context() as context, contextlib.ExitStack() as stack:
+        for epoch, place in ((1, 7), (2, 9)):
+            with zmq.Context() as its_own, its_own.socket(zmq.XPUB) as publisher:
+                publisher.bind(endpoint)
+                if epoch == 1:
+                    outputs = stack.enter_context(Subscription(context, endpoint, None, past, "a", 20.0, True))
+                assert any(publisher.poll(50) or outputs._socket.poll(0) for _ in range(400))
+                assert publisher.recv() == b"\1a\0"
+                publisher.send_multipart([b"a\0", pack(Message(ALIVE, epoch, place))])
+                outputs.wait(20.0)
+        assert past.asked == [("a", 7)]
+        assert next(outputs).seq == 4
 
 
 @pytest.mark.parametrize("asked", [b"", b"garbage", b"[]", b'{"ask": 1}', b'{"ask": "shutdown"}'])

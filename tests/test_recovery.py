@@ -60,21 +60,6 @@ def test_frames_come_out_as_if_nothing_had_died():
     assert found["parameters_sha256 as in one process"]
 
 
-def test_a_subscriber_that_had_heard_nothing_when_the_publisher_died_hears_everything():
-    net = network()
-    with Daemon(**PARTS) as daemon:
-        daemon.start()
-        with daemon.client(60.0) as client, client.subscribe("main", timeout=60.0) as outputs:
-            kill(daemon, "publisher", signal.SIGSTOP)
-            for token in TEXT[:50]:
-                client.send(token)
-            client.flush()
-            heard = [output.y.tobytes() for output in islice(outputs, 50)]
-            assert outputs.missed == []
-        daemon.stop()
-    assert heard == [net.step(token, "main").tobytes() for token in TEXT[:50]]
-
-
 @pytest.mark.parametrize("name", ["gate", "stages-1", "publisher"])
 def test_a_step_under_way_when_a_worker_dies_gets_its_output(name):
     net = network()
