@@ -3,7 +3,8 @@
 Each client lives for some seconds: it steps, sends, asks about sequences, listens to outputs, and then goes, politely
 or without a word, leaving its stream to be closed by another. Every ten seconds the memory and the open descriptors of
 each process of the daemon are noted. In the end both must be flat, and the daemon must have taken as many frames as
-clients were told it had.
+clients were told it had. Memory is what a process has made its own, also where it lies in swap; pages of files, such
+as libraries, come and go as the kernel likes.
 """
 
 import multiprocessing
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
@@ -146,7 +148,14 @@ def look(client: sr.Client) -> dict[str, tuple[float, int]]:
     gate = processes["gate"]
     parents = [parent for parent in gate.parents() if parent.pid != os.getpid()]
     processes["supervisor"] = next(p for p in parents if "streamrnn" in p.cmdline())
-    return {name: (p.memory_info().rss / 2**20, p.num_fds()) for name, p in processes.items()}
+    return {name: (own_memory(process.pid), process.num_fds()) for name, process in processes.items()}
+
+
+def own_memory(pid: int) -> float:
+    """Anonymous memory of a process, in MiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    sizes = {key: value for key, _, value in (line.partition(":") for line in lines)}
+    return sum(int(sizes[name].removesuffix("kB")) for name in ("RssAnon", "VmSwap")) / 2**10
 
 
 def main(
