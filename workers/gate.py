@@ -113,7 +113,7 @@ class Gate:
         self.lines = Lines(self.intake, self.space, self.took, self.flush, self.write, self.reply, self.accept)
         if outputs:
             self.lines.restore(outputs["rows"], outputs["vectors"])
-        self.saving: Saving | None = None
+        self.saving: Snapshot | None = None
         self.away: dict[bytes, tuple[float, deque[Message]]] = {}  # clients that cannot be reached, since when, answers
         self.asked: dict[bytes, float] = {}  # clients that have been asked to greet and send again, and when
         self.looked = 0.0
@@ -473,7 +473,7 @@ class Gate:
         facts = {"position": self.position, "left": finite(self.left), "journal": self.journal.last, "rate": self.rate}
         requests = self.lines.requests
         notes = {**intake.notes(), "requests": requests.facts(), "forgotten": requests.forgotten()}
-        self.saving = Saving(number, intake.facts() | facts, msgspec.json.encode(notes), dict(self.lines.echoes))
+        self.saving = Snapshot(number, intake.facts() | facts, msgspec.json.encode(notes), dict(self.lines.echoes))
 
     def save(self) -> None:
         """Write how the gate stood at the barrier, once it has heard all outputs of what was let in before."""
@@ -495,7 +495,7 @@ class Gate:
         self.member.save(number, write, **facts)
 
 
-class Saving(NamedTuple):
+class Snapshot(NamedTuple):
     """A checkpoint whose barrier has gone down: the gate as it was then."""
 
     number: int

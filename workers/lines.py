@@ -234,7 +234,7 @@ class Lines:
             for row, y in zip(message.frames[own], message.vectors[own], strict=True):
                 if int(row[SEQ]) in echoes:
                     echoes[int(row[SEQ])] = row, y
-                    self.kept += row.nbytes + y.nbytes
+                    self.kept += size_of((row, y))
             if stream in self.listening:
                 self._hear(self.listening[stream])
 
@@ -250,9 +250,10 @@ class Lines:
         echoes, came = self.echoes.get(request.stream, {}), []
         while request.echoes and (output := echoes.get(request.echoes[0])):
             came.append(output)
+            seq = request.echoes.popleft()
             if self.kept > MOST_KEPT:
-                self._drop(echoes, request.echoes[0])
-            request.echoes.popleft()
+                self.kept -= size_of(output)
+                echoes[seq] = DROPPED
         if not came:
             return False
         rows, Y, drawn = np.array([row for row, _ in came]), np.array([y for _, y in came]), NOTHING
@@ -268,15 +269,10 @@ class Lines:
         self._advance(request.name)
         return True
 
-    def _drop(self, echoes: Echoes, seq: int) -> None:
-        row, y = echoes[seq] or DROPPED
-        self.kept -= row.nbytes + y.nbytes
-        echoes[seq] = DROPPED
-
     def _be_done(self, stream: int) -> None:
         """Nobody will ask for the outputs so far again."""
         self.replayed.pop(stream, None)
-        self.kept -= sum(row.nbytes + y.nbytes for row, y in filter(None, self.echoes.pop(stream, {}).values()))
+        self.kept -= sum(map(size_of, filter(None, self.echoes.pop(stream, {}).values())))
 
     def outputs_before(self, seq: int, held: dict[int, Echoes]) -> dict[str, np.ndarray] | None:
         """All outputs of frames before that one, of what was under way then; None while some are to come."""
@@ -354,7 +350,7 @@ class Lines:
         """Outputs of requests that were under way at the checkpoint."""
         for row, y in zip(rows, Y, strict=True):
             self._ask(int(row[STREAM]), int(row[SEQ]), (row, y))
-            self.kept += row.nbytes + y.nbytes
+            self.kept += size_of((row, y))
 
     def _ask(self, stream: int, seq: int, output: Output | None) -> None:
         self.replayed.setdefault(stream, deque()).append(seq)
@@ -380,6 +376,12 @@ class Lines:
                 self.intake.last.pop(stream, None)
                 if last is not None:
                     self.intake.last[stream] = Last.of(last)
+
+
+def size_of(output: Output) -> int:
+    """In bytes."""
+    row, y = output
+    return row.nbytes + y.nbytes
 
 
 def frame_with(seq: int, stream: int = 0) -> np.ndarray:
