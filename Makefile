@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= configs/text.toml
 
-.PHONY: run test modes bench coverage lint clean install
+.PHONY: run test test-long modes bench coverage lint dist clean install
 
 install: $(VENV)/installed
 
@@ -19,16 +19,22 @@ run: install
 	@$(BIN)/streamrnn run $(CONFIG) $(ARGS)
 
 test: install
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -m "not long" $(ARGS)
+
+# Those that take minutes: ordinary days, every config
+test-long: install
+	@$(BIN)/python -m pytest -m long $(ARGS)
 
 # The kernels as plain Python, to see that the tests reach every line of them.
+COMMA := ,
+SPACE := $(COMMA:,=) $(COMMA:,=)
 UNITS := $(addprefix tests/test_,$(addsuffix .py,activations cells linear network optimizers schedule standardize))
-KERNELS := streamrnn/cells/*,streamrnn/activations.py,streamrnn/linear.py,streamrnn/optimizers.py,streamrnn/readouts.py
-KERNELS := $(KERNELS),streamrnn/schedule.py,streamrnn/stage.py,streamrnn/standardize.py
+KERNELS := $(addprefix streamrnn/kernels/,cells/* readouts/* optimizers/* activations.py linear.py schedule.py stage.py standardize.py)
+KERNELS := $(subst $(SPACE),$(COMMA),$(KERNELS))
 
 # The five ways of processing a sequence, each on a real task: make modes DATA=FOLDER (see README)
 modes: $(VENV)/installed-modes
-	@$(BIN)/python -m benchmarks.modes $(DATA) $(ARGS)
+	@$(BIN)/python -m benchmarks.quality.modes $(DATA) $(ARGS)
 
 $(VENV)/installed-modes: $(VENV)/installed benchmarks/requirements.lock
 	@echo "installing what the benchmarks need ..."
@@ -57,6 +63,26 @@ lint: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@rm -rf build/imports && mkdir -p build/imports
+	@cp -r streamrnn build/imports && cp -r workers build/imports/streamrnn  # as a wheel lays them out
+	@cd build/imports && PYTHONPATH=. ../../$(BIN)/lint-imports --no-cache --no-logo ../../pyproject.toml
+
+# An sdist and a wheel, checked; the wheel must run a config by its name where nothing else of here is.
+DIST := $(CURDIR)/build/dist
+TRIAL := $(CURDIR)/build/trial
+
+dist: install
+	@rm -rf $(DIST) $(TRIAL) && mkdir -p $(DIST)
+	@$(BIN)/python -m build --no-isolation --outdir $(DIST) > $(DIST).log 2>&1 || { cat $(DIST).log; exit 1; }
+	@$(BIN)/twine check --strict $(DIST)/*
+	@$(BIN)/check-wheel-contents $(DIST)/*.whl
+	@$(PYTHON) -m venv $(TRIAL)
+	@$(TRIAL)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -c requirements.lock $(DIST)/*.whl
+	@cd $(TRIAL) && export XDG_CACHE_HOME=$(TRIAL)/cache XDG_STATE_HOME=$(TRIAL)/state && \
+		bin/streamrnn warm && \
+		bin/streamrnn run text --max-frames 1000 --fused --quiet --json result.json && \
+		bin/python -c "import json; assert json.load(open('result.json'))['frames'] == 1000"
+	@echo "$(DIST) holds what can be installed"
 
 clean:
 	rm -rf $(VENV) $(BENCH) build *.egg-info

@@ -1,8 +1,9 @@
-"""All the speed benchmarks, one after the other: `python -m benchmarks [TEXT]`.
+"""All the speed benchmarks, one after the other: `python -m benchmarks [FILE]`.
 
-Each in a process of its own; the rows of all go to benchmarks/results.json, and the pictures beside it.
+Each in a process of its own; the rows of all go to benchmarks/results/speed.json, and the pictures beside it.
 """
 
+import ast
 import subprocess
 import sys
 import tempfile
@@ -11,51 +12,56 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import draw, measure
-from benchmarks.daemon import TEXT, learn
-from benchmarks.measure import Row, more
+from benchmarks.shared import measure
+from benchmarks.shared.measure import RESULTS, Row
 
-PROGRAMS = "step", "learn", "deep_river", "streams", "pipeline", "text", "memory", "start"
-BYTES, BYTES_QUICK = 1_000_000, 100_000
-LSTM_COMPRESS, MUST = 14_500, 3  # bytes a second that it takes in on an EPYC of 2024 (Zen 5)
-RESULTS = Path(__file__).parent / "results.json"
+PROGRAMS = "step", "learn", "run", "deep_river", "streams", "pipeline", "text", "memory", "start"
+PLACES = "speed", "quality", "reliability"
 
 
-def run(program: str, quick: bool) -> list[Row]:
+def run(program: str, *options: str) -> list[Row]:
     """The rows of a program, which prints its table."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.json"
-        options = ["--quick"] if quick else []
-        subprocess.run([sys.executable, "-m", f"benchmarks.{program}", "--json", str(path), *options], check=True)
+        call(program, "--json", str(path), *options)
         return measure.read(path)[1][program]
 
 
-def text_rows(path: Path | None, quick: bool) -> list[Row]:
-    """configs/text.toml over that text, or over the one that comes with Python."""
-    count = BYTES_QUICK if quick else path.stat().st_size if path else BYTES
-    source = ["--source", str(path)] if path else []
-    options = *source, "--max-frames", str(count)
-    learn(TEXT.read_text(), "--max-frames", "1000")  # compiles what is not compiled yet
-    rate = learn(TEXT.read_text(), *options)["frames_per_second"]
-    what = f"one pass over {path.name}" if path else "one pass over Python's help"
-    rows = [more(what, 128, rate, "lstm-compress, an earlier figure", LSTM_COMPRESS, "bytes/s", MUST)]
-    measure.show("the whole daemon on text", rows)
-    return rows
+def call(program: str, *options: str) -> None:
+    """Run it to its end, which must be a good one."""
+    subprocess.run([sys.executable, "-m", f"benchmarks.speed.{program}", *options], check=True)
+
+
+def first_lines(place: str) -> list[str]:
+    """What each program of a place does, as the first line of its file says; the line names its command."""
+    paths = sorted((Path(__file__).parent / place).rglob("*.py"))
+    lines = [(ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0] for path in paths]
+    return [line for line in lines if "`python -m" in line]
+
+
+def programs() -> str:
+    """All of them by place."""
+    return "\n\n".join("\n\n".join([f"{place}:", *first_lines(place)]) for place in PLACES)
 
 
 def main(
-    text: Annotated[Path | None, typer.Argument(help="Such as tinyshakespeare; without, Python's own help.")] = None,
+    text: Annotated[Path | None, typer.Argument(metavar="FILE", help="A text; without, Python's own help.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A short run, whose figures are rough.")] = False,
-    json: Annotated[Path, typer.Option(metavar="FILE", help="Where the rows go; the pictures lie beside.")] = RESULTS,
+    json: Annotated[
+        Path, typer.Option(metavar="FILE", show_default=False, help="Where the rows go; the pictures lie beside.")
+    ] = RESULTS,
 ) -> None:
-    """Measure everything, ours and the peers'."""
     json.parent.mkdir(parents=True, exist_ok=True)
+    options = ["--quick"] if quick else []
     found: dict[str, list[Row]] = {}
     for program in PROGRAMS:
-        found[program] = text_rows(text, quick) if program == "text" else run(program, quick)
+        source = [str(text)] if program == "text" and text else []
+        found[program] = run(program, *source, *options)
         measure.write(json, found)
-    draw.draw(json)
+    call("draw", str(json))
 
+
+main.__doc__ = f"Run {', '.join(PROGRAMS)}, ours and the peers', one after the other.\n\n{programs()}"
 
 if __name__ == "__main__":
     typer.run(main)

@@ -1,6 +1,6 @@
 """`python -m streamrnn` is the `streamrnn` command."""
 
-from streamrnn.cli import main
+from streamrnn.cli.main import main
 
 if __name__ == "__main__":
     main()

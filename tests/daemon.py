@@ -85,6 +85,14 @@ class Daemon:
         assert (result.returncode, result.stderr) == (0, "")
         return json.loads((self.folder / "out.json").read_text())
 
+    def kill(self) -> None:
+        """Kill all of it at once."""
+        assert self.process
+        ends = self.ends()
+        self.process.kill()
+        self.process.communicate(timeout=TIMEOUT)
+        assert have_come(ends)
+
     def attempt(self, *options: str, input: bytes | None = None) -> subprocess.CompletedProcess:
         """Run to its own end, whatever that is."""
         done = subprocess.run(self._command(*options), capture_output=True, timeout=TIMEOUT, input=input)

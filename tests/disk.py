@@ -1,8 +1,8 @@
 """A disk whose power can go: file calls under a folder are recorded, and what may be left of them is laid out anew.
 
 What was flushed is there: a file's data by fsync of the file, the names in a folder by fsync of the folder. Of all else
-any part may be: each name that was made, moved or removed on its own, and of a file's data any length, the rest missing
-or zeros.
+any part may be: each name that was made, moved or removed on its own, and each sector of a file's data, the rest
+missing, zeros or as it was when it was flushed.
 """
 
 import builtins
@@ -57,6 +57,7 @@ class Recorder:
         monkeypatch.setattr(os, "replace", os.rename)
 
     def mark(self, *what: Any) -> None:
+        self._look()
         self.log.append(("mark", *what))
 
     def _look(self) -> None:
@@ -83,11 +84,14 @@ class Recorder:
     def _opening(self, function: Callable) -> Callable:
         def opening(file: Any, mode: Any = "r", *rest: Any, **options: Any) -> Any:
             self._look()
+            adds = mode & os.O_APPEND if isinstance(mode, int) else "a" in mode
+            kept = adds and not isinstance(file, int) and path_of(file).exists()
             opened = function(file, mode, *rest, **options)
             writes = mode & (os.O_WRONLY | os.O_RDWR) if isinstance(mode, int) else set(mode) & set("wax+")
             if writes and not isinstance(file, int) and (path := path_of(file)).is_relative_to(self.root):
-                self._note("create", path)
-                self.open[path] = b""
+                if not kept:
+                    self._note("create", path)
+                self.open[path] = read(path) if kept else b""
             return opened
 
         return opening
@@ -142,8 +146,17 @@ def lay_out(node: File | Folder, path: Path, fate: Callable[[], float]) -> None:
     elif node.data == node.safe:
         path.write_bytes(node.data)
     else:
-        length = round(fate() * len(node.data))
-        path.write_bytes(node.data[:length] + bytes(len(node.data) - length if fate() < 0.5 else 0))
+        path.write_bytes(sectors(node.safe, node.data, fate))
+
+
+def sectors(safe: bytes, new: bytes, fate: Callable[[], float]) -> bytes:
+    """What was written last up to some place, and from there each sector of that or as it was; of any length."""
+    length, place = len(safe) + round(fate() * (len(new) - len(safe))), fate() * len(new)
+    left = bytearray(safe[:length].ljust(length, b"\0"))
+    for k in range(0, length, 512):
+        if k < place or fate() >= 0.5:
+            left[k : k + 512] = new[k : min(k + 512, length)]
+    return bytes(left)
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -155,3 +168,32 @@ def contents(folder: Path) -> dict[str, Any]:
 def contents_of(node: File | Folder) -> Any:
     """The same of a disk."""
     return node.data if isinstance(node, File) else {name: contents_of(child) for name, child in node.names.items()}
+
+
+class Flushed:
+    """The two files of an SQLite database in WAL mode: what is on the disk for sure, and what may be there.
+
+    SQLite flushes the WAL before it writes to the database, that before it begins the WAL anew, and the new header.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.database, self.wal = self.files()
+        self.before, self.safe = self.database, self.wal
+
+    def files(self):
+        return self.path.read_bytes(), Path(f"{self.path}-wal").read_bytes()
+
+    def look(self, flushed):
+        """After each change."""
+        database, wal = self.files()
+        if wal[:32] != self.wal[:32]:
+            self.safe = wal[:32] + self.wal[32:]
+        if flushed or database != self.database:
+            self.safe = wal
+        self.before, self.database, self.wal = self.database, database, wal
+
+    def lay_out(self, path, fate):
+        """What is left when the power goes, perhaps in the middle of the last call."""
+        path.write_bytes(sectors(self.before, self.database, fate))
+        Path(f"{path}-wal").write_bytes(sectors(self.safe, self.wal, fate))

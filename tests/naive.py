@@ -5,6 +5,7 @@ Vectors are rows, `z = x @ W_xh + h @ W_hh + b_h`, and a token is the one-hot ve
 """
 
 from collections import defaultdict, deque
+from decimal import Decimal, getcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -143,6 +144,54 @@ class GRU(Cell):
         return dx_side @ self.params["W_xh"].T, {"h": dh * z + dh_side @ self.params["W_hh"].T}
 
 
+class Peephole(LSTM):
+    """The LSTM whose gates see the cell: i and f that of the frame before, o that of this one."""
+
+    def recur(self, frame):
+        p, c = self.params, frame.old["c"]
+        i, f, g, o = np.split(frame.x @ p["W_xh"] + frame.old["h"] @ p["W_hh"] + p["b_h"], 4)
+        frame.i, frame.f, frame.g = sigmoid(i + p["p_i"] * c), sigmoid(f + p["p_f"] * c), np.tanh(g)
+        new = frame.f * c + frame.i * frame.g
+        frame.o = sigmoid(o + p["p_o"] * new)
+        return {"h": frame.o * np.tanh(new), "c": new}
+
+    def unrecur(self, frame, dnew):
+        p, i, f, g, o = self.params, frame.i, frame.f, frame.g, frame.o
+        old, new = frame.old["c"], frame.new["c"]
+        do = dnew["h"] * np.tanh(new) * o * (1 - o)
+        dc = dnew["c"] + dnew["h"] * o * (1 - np.tanh(new) ** 2) + do * p["p_o"]
+        di, df, dg = dc * g * i * (1 - i), dc * old * f * (1 - f), dc * i * (1 - g**2)
+        dz = np.concatenate([di, df, dg, do])
+        self.grads["W_xh"] += np.outer(frame.x, dz)
+        self.grads["W_hh"] += np.outer(frame.old["h"], dz)
+        self.grads["b_h"] += dz
+        self.grads["p_i"] += di * old
+        self.grads["p_f"] += df * old
+        self.grads["p_o"] += do * new
+        return dz @ p["W_xh"].T, {"h": dz @ p["W_hh"].T, "c": dc * f + di * p["p_i"] + df * p["p_f"]}
+
+
+class Coupled(LSTM):
+    """The LSTM whose input gate is 1 - f; the gates lie in the order f, g, o."""
+
+    def recur(self, frame):
+        p = self.params
+        f, g, o = np.split(frame.x @ p["W_xh"] + frame.old["h"] @ p["W_hh"] + p["b_h"], 3)
+        frame.f, frame.g, frame.o = sigmoid(f), np.tanh(g), sigmoid(o)
+        c = frame.f * frame.old["c"] + (1 - frame.f) * frame.g
+        return {"h": frame.o * np.tanh(c), "c": c}
+
+    def unrecur(self, frame, dnew):
+        f, g, o, tanh_c = frame.f, frame.g, frame.o, np.tanh(frame.new["c"])
+        dc = dnew["c"] + dnew["h"] * o * (1 - tanh_c**2)
+        df, dg = dc * (frame.old["c"] - g) * f * (1 - f), dc * (1 - f) * (1 - g**2)
+        dz = np.concatenate([df, dg, dnew["h"] * tanh_c * o * (1 - o)])
+        self.grads["W_xh"] += np.outer(frame.x, dz)
+        self.grads["W_hh"] += np.outer(frame.old["h"], dz)
+        self.grads["b_h"] += dz
+        return dz @ self.params["W_xh"].T, {"h": dz @ self.params["W_hh"].T, "c": dc * f}
+
+
 # --- readouts --------------------------------------------------------------------------------------------------------
 
 
@@ -198,7 +247,7 @@ class Gaussian(Readout):
         return np.concatenate([-error / np.exp(log_std), 1 - error**2])
 
 
-MODULES = {kind.__name__: kind for kind in (RNN, LSTM, GRU, Softmax, Linear, Gaussian)}
+MODULES = {kind.__name__: kind for kind in (RNN, LSTM, GRU, Peephole, Coupled, Softmax, Linear, Gaussian)}
 
 
 def copy_of(module):
@@ -379,3 +428,53 @@ def distance(actual, reference):
     actual, reference = np.asarray(actual, np.float64), np.asarray(reference, np.float64)
     assert actual.shape == reference.shape
     return np.linalg.norm(actual - reference) / np.linalg.norm(reference)
+
+
+getcontext().prec = 60
+
+
+class Channel:
+    """Statistics of one channel by the recursion, in decimals of 60 digits."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.mean = self.variance = Decimal(0)
+        self.newest = self.step = None
+
+    def observe(self, x: float) -> None:
+        """Take a value in."""
+        x, self.frames = Decimal(x), self.frames + 1
+        rate = max(1 / Decimal(self.frames), Decimal("1e-3"))
+        most = 8 * Decimal(self.scale)
+        difference = x - self.mean
+        if most:
+            difference = min(max(difference, -most), most)
+        if self.newest is not None and x != self.newest:
+            step = abs(x - self.newest)
+            self.step = step if self.step is None else min(step, self.step)
+        self.newest = x
+        self.mean += rate * difference
+        self.variance = (1 - rate) * (self.variance + rate * difference**2)
+
+    @property
+    def rounding(self) -> float:
+        """Deviation of what lies anywhere within one smallest step."""
+        return float(self.step or 0) / 12**0.5
+
+    @property
+    def scale(self) -> float:
+        """0 as long as it has not moved."""
+        return max(float(self.variance.sqrt()), self.rounding)
+
+    def standardized(self, x: float) -> float:
+        """In scales from the mean, at most 8."""
+        return min(max(float(Decimal(x) - self.mean) / self.scale, -8), 8) if self.scale else 0.0
+
+    def judged(self, x: float) -> tuple[float, float, float]:
+        """A target in scales, the scale and the smallest deviation in it."""
+        if self.scale:
+            return self.standardized(x), self.scale, self.rounding / self.scale
+        if self.newest is None or Decimal(x) == self.newest:
+            return 0.0, 0.0, 0.0
+        step = float(Decimal(x) - self.newest)
+        return float(np.sign(step)) * 12**0.5, abs(step) / 12**0.5, 1.0

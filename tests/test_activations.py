@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from streamrnn.activations import HIGHEST, LOWEST, exp, sigmoid, tanh
-from streamrnn.jit import DISABLED, kernel
+from streamrnn.kernels.activations import HIGHEST, LOWEST, exp, log, sigmoid, tanh
+from streamrnn.kernels.jit import DISABLED, kernel
 
 STRIDE = 1_000_003 if DISABLED else 1009  # of the 2**32 floats
 EVERYWHERE = np.arange(0, 2**32, STRIDE, np.uint32).view(np.float32)
@@ -72,3 +72,10 @@ def test_a_value_does_not_depend_on_its_place(count):
     x = np.random.default_rng(count).normal(0, 3, count).astype(np.float32)
     for function, values in zip((exp, sigmoid, tanh), evaluated(x), strict=True):
         assert values.tolist() == [float(function(value)) for value in x]
+
+
+def test_log_is_as_good_as_the_system_s():
+    x = np.concatenate([np.exp(np.linspace(-86, 88, 20_001)), np.linspace(0.5, 2, 10_001), [1.0, 1 + 1e-9, 1 - 1e-9]])
+    found, true = np.array([log(float(value)) for value in x]), np.log(x)
+    np.testing.assert_allclose(found, true, rtol=1e-15, atol=0)
+    assert np.isnan(log(float("nan")))

@@ -1,6 +1,7 @@
 """What operators do with a daemon's checkpoints: list, show, verify, keep, and go back."""
 
 import json
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -10,12 +11,15 @@ from disk import contents
 from typer.testing import CliRunner
 
 import streamrnn as sr
-from streamrnn import checkpoint, checkpoints, config
-from streamrnn.cli import app
-from streamrnn.workers import state
-from streamrnn.workers.journal import Journal
-from streamrnn.workers.member import Failure
+from streamrnn import config
+from streamrnn.cli import checkpoints
+from streamrnn.cli.main import app
+from streamrnn.storage import checkpoint, files
+from streamrnn.storage.manifest import FORMAT, MANIFEST, Manifest, read_manifest, write_manifest
+from streamrnn.workers.admission.journal import Journal
+from streamrnn.workers.supervision import runs
 from streamrnn.workers.supervisor import Supervisor
+from streamrnn.workers.worker import Failure
 
 PARTS = {"layers": layers("gru 6", "lstm 4"), "learning": "window = 8\ngradient_delay = 1\nclip_norm = 1.0"}
 TEXT = b"Whoever goes back forgets what came after. " * 2
@@ -95,7 +99,7 @@ def test_what_is_damaged_or_not_complete_is_listed_as_that(place):
     (place.checkpoints / ONE / "manifest.json").write_text("{")
     (place.checkpoints / TWO / "stage-2.safetensors").unlink()
     (place.checkpoints / "00000003").mkdir()
-    checkpoint.temporary_folder(place.checkpoints / "00000004")
+    files.temporary_folder(place.checkpoints / "00000004")
     faults = {entry["name"]: entry["fault"] for entry in place.objects("list") if not entry["complete"]}
     assert "manifest.json: damaged" in faults[ONE]
     assert faults[TWO] == "damaged: stage-2.safetensors missing"
@@ -127,7 +131,7 @@ def test_verify_says_which_are_damaged(place):
 
 def test_what_is_kept_stays(place):
     place.do("keep", 1, "good-1.x")
-    checkpoint.prune(place.checkpoints, 1)
+    checkpoint.prune(place.checkpoints, place.objects("show")[0]["run"], 1, 0.0)
     assert sorted(path.name for path in place.checkpoints.iterdir()) == [TWO, "good-1.x"]
     net = network()
     for token in TEXT[:FIRST]:
@@ -163,11 +167,12 @@ def test_a_rollback_to_another_network_is_refused(place):
 
 def test_a_rollback_asks_first(place, monkeypatch):
     assert "say --yes" in place.refused("rollback", 1)
+    run = place.objects("show")[0]["run"]
     monkeypatch.setattr(checkpoints, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
     before = contents(place.state)
     for answer, code in (("n\n", 1), ("y\n", 0)):
         done = CliRunner().invoke(app, ["checkpoints", "rollback", str(place.config), "1"], input=answer)
-        assert f"Go back to {ONE} (45 frames) and forget everything after it?" in done.output
+        assert f"Go back to {ONE} (45 frames)? Run {run} stays as it is." in done.output
         assert done.exit_code == code
         assert (contents(place.state) == before) == (answer == "n\n")
 
@@ -175,14 +180,15 @@ def test_a_rollback_asks_first(place, monkeypatch):
 def test_where_the_copy_is_lost_too_nothing_begins_anew(place):
     """The run before must not be gone on with, nor a new network take what was sent to the old one."""
     place.do("rollback", 1, "--yes")
-    settings, (run, _) = config.load(place.config), state.run_of(place.state, True)
+    settings, (run, _) = config.load(place.config), runs.run_of(place.state)
     newest = place.checkpoints / "00000003"
-    first = checkpoint.read_manifest(newest).journal + 1
+    first = read_manifest(newest).journal + 1
     shutil.rmtree(newest)
-    with pytest.raises(Failure, match="nothing to resume"):
-        Supervisor(settings, resume=True)
-    Journal(place.state / "journal", run, first).close()  # a daemon was started in between
-    journal = Journal(place.state / "journal", run, 1)
+    for resume in (True, False):
+        with pytest.raises(Failure, match="nothing to resume"):
+            Supervisor(settings, resume=resume)
+    Journal(runs.journal_of(place.state, run), run, first).close()  # a daemon was started in between
+    journal = Journal(runs.journal_of(place.state, run), run, 1)
     assert journal.begins > 1
     journal.close()
 
@@ -197,7 +203,7 @@ def test_after_a_rollback_the_daemon_goes_on_from_there_to_the_bit(place):
         shutil.move(place.state, daemon.folder / "state")
         place.config, place.state = daemon.config, daemon.folder / "state"
         place.checkpoints = place.state / "checkpoints"
-        daemon.start("--resume")
+        daemon.start()
         with daemon.client() as client:
             for token in other:
                 assert client.step(token).y.tobytes() == net.step(token, "main").tobytes()
@@ -207,3 +213,22 @@ def test_after_a_rollback_the_daemon_goes_on_from_there_to_the_bit(place):
         (found,) = place.objects("show", 4)
     assert found["frames"] == FIRST + len(other)
     assert found["parameters_sha256"] == net.parameters_sha256()
+
+
+def test_frequent_checkpoints_leave_some_that_are_older(tmp_path):
+    """One every four seconds, four kept, a minute apart."""
+    manifest = Manifest(FORMAT, {}, [], [], {}, 0, {}, "", run="a")
+    ages = []
+    for number in range(1, 100):
+        folder = tmp_path / checkpoint.number_name(number)
+        folder.mkdir()
+        write_manifest(folder, manifest)
+        os.utime(folder / MANIFEST, (4 * number, 4 * number))
+        oldest = checkpoint.prune(tmp_path, "a", 4, 60.0)
+        kept = checkpoint.numbers(tmp_path)
+        assert kept[-2:] == [number - 1, number][-len(kept) :]
+        assert oldest.name == checkpoint.number_name(kept[0])
+        assert len(kept) <= 4
+        ages.append(4 * (number - kept[0]))
+    assert min(ages[30:]) >= 60
+    assert max(ages) <= 130

@@ -2,21 +2,27 @@
 
 import contextlib
 import json
+import os
+import select
 import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 
 import numpy as np
 import pytest
 import zmq
-from daemon import TEXT, VECTOR, Daemon, layers
+from daemon import TEXT, TIMEOUT, VECTOR, Daemon, layers
 
 import streamrnn as sr
 from streamrnn.client import Subscription
-from streamrnn.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FEEDBACK, FLAGS, INPUT, NEW, SCORED, SEQ
-from streamrnn.wire import ACCEPTED, ALIVE, FRAMES, OUTPUT, REFUSED, RESULT, Message, pack, text_of, unpack
+from streamrnn.client.history import History
+from streamrnn.kernels.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FEEDBACK, FLAGS, INPUT, NEW, SCORED, SEQ
+from streamrnn.kernels.messages import ACCEPTED, ALIVE, FRAMES, OUTPUT, REFUSED, RESULT
+from streamrnn.protocol.wire import Message, pack, text_of, unpack
 
 RNG = np.random.default_rng(3)
 XS, TARGETS = RNG.standard_normal((60, 4)).astype(np.float32), RNG.standard_normal((60, 2)).astype(np.float32)
@@ -53,8 +59,34 @@ def test_outputs_and_losses_are_the_library_s(vectors):
             again = next(heard)
             assert (again.seq, again.loss) == (out.seq, out.loss)
             assert out.stream == "a"
-            assert np.float32(loss) == out.loss
+            assert loss == out.loss
     assert np.array_equal(out.y, again.y)
+
+
+@pytest.mark.parametrize("placement", ['"single"', "[1, 1]"])
+def test_units_and_offsets_cost_nothing_on_the_way(placement):
+    """Numbers that float32 cannot tell apart come to the daemon, through its journal and back, to the bit."""
+    parts = {
+        "input": f"{VECTOR['input']}\nstandardize = true",
+        "readout": 'kind = "gaussian"\nsize = 4',
+        "predict": "next",
+    }
+    net = sr.Network([sr.GRU(4, 8)], sr.Gaussian(4), sr.Adam(0.002), window=8, predict="next", standardize=True)
+    series = [1.7e9, 0, 1e-30, -1e200] + np.array([1, 1e-6, 1e-33, 1e190]) * XS
+    with Daemon(**parts, pipeline=f"placement = {placement}", layers=layers("gru 8")) as daemon:
+        daemon.start()
+        with daemon.client() as client:
+            for k, x in enumerate(series):
+                if k == 30:
+                    daemon.workers()["gate"].kill()
+                out, y = client.step(x, stream="a"), net.step(x)
+                assert (out.y.dtype, out.y.tobytes()) == (np.float64, y.tobytes())
+                np.testing.assert_equal((out.loss, out.losses), (net.loss(), net.channel_losses()))
+            with pytest.raises(ValueError, match="larger than 1e"):
+                client.step([1e301, 0, 0, 0], stream="a")
+        daemon.stop()
+    assert out.losses.sum() == pytest.approx(out.loss)
+    assert np.abs(out.y[:4] - series.mean(0)).max() < 1e191
 
 
 def test_interleaved_streams_are_as_if_alone(vectors):
@@ -436,7 +468,7 @@ def test_a_request_that_was_lost_is_sent_again_although_the_daemon_shows_that_it
     assert counts[FRAMES] == 3
 
 
-class KnownPast:
+class KnownHistory:
     """A history of one output."""
 
     def __init__(self):
@@ -446,26 +478,86 @@ class KnownPast:
         self.asked.append((stream, after))
         rows = np.zeros((1, COLUMNS), np.int64)
         rows[0, [SEQ, FLAGS]] = 4, INPUT | EMIT
-        return [Message(OUTPUT, 2, 7, rows, np.ones((1, 2), np.float32), np.zeros(1, np.float32))], True
+        return [Message(OUTPUT, 2, 7, rows, np.ones((1, 2), np.float32), np.zeros(1, np.float32))], []
 
     def close(self):
         pass
 
 
 def test_a_subscriber_that_has_heard_nothing_asks_for_what_came_while_its_line_was_broken(tmp_path):
-    endpoint, past = f"ipc://{tmp_path}/outputs", KnownPast()
+    endpoint, history = f"ipc://{tmp_path}/outputs", KnownHistory()
     with zmq.Context() as context, contextlib.ExitStack() as stack:
         for epoch, place in ((1, 7), (2, 9)):
             with zmq.Context() as its_own, its_own.socket(zmq.XPUB) as publisher:
                 publisher.bind(endpoint)
                 if epoch == 1:
-                    outputs = stack.enter_context(Subscription(context, endpoint, None, past, "a", 20.0, True))
+                    outputs = stack.enter_context(Subscription(context, endpoint, None, history, "a", 20.0, True))
                 assert any(publisher.poll(50) or outputs._socket.poll(0) for _ in range(400))
                 assert publisher.recv() == b"\1a\0"
                 publisher.send_multipart([b"a\0", pack(Message(ALIVE, epoch, place))])
                 outputs.wait(20.0)
-        assert past.asked == [("a", 7)]
+        assert history.asked == [("a", 7)]
         assert next(outputs).seq == 4
+
+
+def said(epoch: int, first: int, count: int) -> list[bytes]:
+    """What a publisher sends of so many frames of stream a, a row each."""
+    rows = np.zeros((count, COLUMNS), np.int64)
+    rows[:, SEQ], rows[:, FLAGS] = range(first, first + count), INPUT | EMIT
+    message = Message(OUTPUT, epoch, 2 * first - 1, rows, np.ones((count, 2), np.float32), np.zeros(count, np.float32))
+    return [b"a\0", pack(message)]
+
+
+def test_what_is_replayed_is_not_heard_again_in_however_many_messages_it_comes(tmp_path):
+    endpoint = f"ipc://{tmp_path}/outputs"
+    with zmq.Context() as context, context.socket(zmq.PUB) as publisher:
+        publisher.bind(endpoint)
+        with Subscription(context, endpoint, None, KnownHistory(), "a", 20.0, True) as outputs:
+            while not outputs._socket.poll(5):
+                publisher.send_multipart([b"a\0", pack(Message(ALIVE, 1, -1))])
+            for epoch, first, count in [(1, 0, 6), (2, 0, 2), (2, 2, 2), (2, 4, 4), (2, 8, 1), (3, 5, 1), (3, 6, 4)]:
+                publisher.send_multipart(said(epoch, first, count))
+            assert [output.seq for output in islice(outputs, 10)] == list(range(10))
+            for first in (0, 1):  # a new run
+                publisher.send_multipart(said(1, first, 1))
+            assert [output.seq for output in islice(outputs, 2)] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("answers", "then"),
+    [
+        ([(False, 10, [])], (5, 9)),  # nothing is left
+        ([(False, 16, [6, 7])], (8, 15)),  # the newest are left
+        ([(True, 8, [3]), (False, 16, [6, 7])], (8, 15)),  # some are let go of between two answers
+        ([(True, 8, [3]), (False, 10, []), (True, 16, [5, 6, 7])], (8, 15)),
+        ([(False, 6, [])], (3, 6)),  # no output is lacking, but the row of its target
+    ],
+)
+def test_missed_names_the_outputs_that_are_lacking_and_no_others(tmp_path, monkeypatch, answers, then):
+    """answers: of the history, whether it is whole, up to which place it goes, and its frames; then: the frame that is
+    published after the first three, and the place of the row before it."""
+    given = iter(answers)
+
+    def ask(*_):
+        whole, until, seqs = next(given)
+        return {"whole": whole, "until": until}, [said(1, seq, 1)[1] for seq in seqs]
+
+    monkeypatch.setattr("streamrnn.client.history.ask", ask)
+    endpoint, (last, before) = f"ipc://{tmp_path}/outputs", then
+    with zmq.Context() as context, context.socket(zmq.PUB) as publisher:
+        publisher.bind(endpoint)
+        history = History(context.socket(zmq.DEALER), 20.0)
+        with Subscription(context, endpoint, None, history, "a", 20.0, False) as outputs:
+            while not outputs._socket.poll(5):
+                publisher.send_multipart([b"a\0", pack(Message(ALIVE, 1, -1))])
+            publisher.send_multipart(said(1, 0, 3))
+            publisher.send_multipart([b"a\0", pack(unpack(said(1, last, 1)[1])._replace(number=before))])
+            heard = [0]
+            while heard[-1] != last:
+                heard.append(next(outputs).seq)
+            stretches = [range(after + 1, end) for _, after, end in outputs.missed]
+    assert all(stretches)
+    assert sorted(seq for stretch in stretches for seq in stretch) == sorted(set(range(last)) - set(heard))
 
 
 @pytest.mark.parametrize("asked", [b"", b"garbage", b"[]", b'{"ask": 1}', b'{"ask": "shutdown"}'])
@@ -478,6 +570,66 @@ def test_an_unknown_question_is_answered_with_what_can_be_asked(text, asked):
         assert b"status" in socket.recv()
 
 
+def test_threads_that_share_a_client_get_what_each_would_get_alone(vectors):
+    def ask(client, number):
+        out = [client.step(x * (number + 1), stream=f"thread {number}").y for x in XS[:30]]
+        return np.array([*out, *client.label(XS[:10] * (number + 1), stream=f"thread {number}")])
+
+    with vectors.client() as client, ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(partial(ask, client), range(3)))
+        for number in range(3):
+            client.forget(f"thread {number}")
+    with vectors.client() as client:
+        for number in range(3):
+            assert np.array_equal(ask(client, number), together[number])
+            client.forget(f"thread {number}")
+
+
+def test_a_client_in_a_forked_process_says_at_once_that_it_needs_one_of_its_own(vectors):
+    calls = {
+        "step": lambda client: client.step(XS[0], stream="fork"),
+        "send": lambda client: client.send(XS[0], stream="fork"),
+        "label": lambda client: client.label(XS[:2], stream="fork"),
+        "status": lambda client: client.status(),
+        "subscribe": lambda client: client.subscribe(),
+    }
+    with vectors.client() as client, client.subscribe("fork") as heard:
+        before = client.step(XS[0], stream="fork")
+        calls["iteration"] = lambda _: list(islice(heard, 2))
+        reader, writer = os.pipe()
+        if not (child := os.fork()):
+            for name, call in calls.items():
+                try:
+                    call(client)
+                    os.write(writer, f"{name}: no error\n".encode())
+                except Exception as error:
+                    os.write(writer, f"{name}: {error}\n".encode())
+            client.close()  # does nothing
+            os._exit(0)
+        os.close(writer)
+        said = b""
+        while not said.endswith(b"\n") or said.count(b"\n") < len(calls):
+            assert select.select([reader], [], [], 20)[0], said
+            said += os.read(reader, 4096)
+        os.close(reader)
+        assert os.waitpid(child, 0)[1] == 0
+        assert said.count(b"make a Client after the fork") == len(calls), said
+        assert client.step(XS[1], stream="fork").seq > before.seq  # the parent's goes on
+        client.forget("fork")
+
+
 def test_a_daemon_that_is_not_there_is_said_to_be(tmp_path):
     with pytest.raises(sr.DaemonGone, match=r"no daemon answers at ipc:///nowhere.* is it running\?"):
         sr.Client("ipc:///nowhere/at-all", timeout=0.2)
+
+
+def test_the_answers_of_a_daemon_that_ends_are_heard_by_who_reads_them_later(monkeypatch):
+    frames = 3500
+    with Daemon(layers=layers("rnn 2")) as daemon:
+        daemon.start("--max-frames", str(frames))
+        with daemon.client() as client:
+            monkeypatch.setattr(client, "_keep_up", lambda: None)
+            for k in range(frames):
+                client.send(k % 256)
+            daemon.process.communicate(timeout=TIMEOUT)
+            client.flush()

@@ -1,11 +1,11 @@
-"""Commands to a running daemon, over the socket in its state folder."""
+"""CommandSocket to a running daemon, over the socket in its state folder."""
 
 import pytest
 from daemon import TIMEOUT, Daemon, wait_for
 from typer.testing import CliRunner
 
-from streamrnn.cli import app
-from streamrnn.workers import commands
+from streamrnn.cli.main import app
+from streamrnn.workers.supervision import command_socket as commands
 
 RUNNER = CliRunner()
 

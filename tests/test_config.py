@@ -3,19 +3,25 @@
 import io
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import msgspec
 import pytest
+from daemon import TIMEOUT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from streamrnn import config as cf
-from streamrnn.addresses import as_seen_with
-from streamrnn.config import Config, ConfigError, describe, load, network_line, parse, stages, workers
-from streamrnn.sources import sensor_names
+from streamrnn.cli.describe import describe
+from streamrnn.config import Config, ConfigError, load, network_line, parse, stages, taken_over, workers
+from streamrnn.config.schema import tables
+from streamrnn.model.optimizers import SGD
+from streamrnn.protocol.addresses import as_seen_with
+from streamrnn.sources.sensors import sensor_names
+from streamrnn.sources.text import TextConfig
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
 TEXT = (Path(__file__).parent.parent / "configs" / "text.toml").read_text()
@@ -46,6 +52,13 @@ def test_the_configs_load_under_their_file_names(path):
     assert again == config  # a checkpoint may keep it
 
 
+def test_a_config_needs_nothing_that_takes_long_to_import():
+    slow = "{'numba', 'numpy', 'psutil', 'rich', 'zmq'}"
+    code = f"import sys, streamrnn.config; print({slow} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_the_plan_fits_into_80_columns_and_names_every_address(path):
     console = Console(width=80, record=True, file=io.StringIO())
@@ -61,7 +74,7 @@ def test_the_text_config_is_the_one_of_the_readme():
     assert [(layer.cell, layer.units) for layer in config.layers] == [("lstm", 128)] * 2
     assert (config.optimizer.kind, config.optimizer.learning_rate) == ("adam", 2e-3)
     assert (config.learning.window, config.learning.gradient_delay, config.learning.clip_norm) == (16, 1, 1.0)
-    assert config.source == cf.TextConfig(path=None, passes=0)
+    assert config.source == TextConfig(path=None, passes=0)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +101,7 @@ def test_the_text_config_is_the_one_of_the_readme():
         (
             'cell = "lstm"',
             'cell = "lsmt"',
-            '"layers[0].cell" must be "gru", "lstm" or "rnn", not "lsmt"; did you mean "lstm"?',
+            '"layers[0].cell" must be "coupled", "gru", "lstm", "peephole" or "rnn", not "lsmt"; did you mean "lstm"?',
         ),
         ("units = 128", "units = 0x" + "f" * 5000, '"layers[0].units" must be an integer'),
         ("units = 128", "units = " + "9" * 5000, "too many digits"),
@@ -107,6 +120,8 @@ def test_the_text_config_is_the_one_of_the_readme():
         ('"softmax"', '"linear"', '"readout.kind" must be "softmax" where predict = "next"'),
         ("size = 256", "size = 255", '"input" must be kind = "tokens", size = 256 to read text'),
         ("size = 256", "size = 256\nstandardize = true", '"input.standardize" needs kind = "vector"'),
+        ("size = 256", 'size = 256\nchannels = ["a"]', '"input.channels" needs kind = "vector"'),
+        ("size = 256", 'size = 256\nchannels = "a"', '"input.channels" must be a list in which each item is a string'),
         ("[source]", "[pipeline]\nplacement = [1, 1]\n[source]", '"pipeline.placement" places 2 stages'),
         ("[source]", "[pipeline]\nplacement = [3, 0]\n[source]", '"pipeline.placement[1]" must be an integer from 1'),
         ("[source]", "[pipeline]\nin_flight = 255\n[source]", '"pipeline.in_flight" must be at least'),
@@ -182,6 +197,24 @@ def test_an_address_on_every_interface_is_sought_where_control_was_reached(contr
     assert as_seen_with(control, endpoint) == seen
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    path = tmp_path / "text.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
+    assert load(path) == parse(TEXT)
+    path.write_bytes(b"\xef\xbb\xbf# a\n# \xe9\n")
+    with pytest.raises(ConfigError, match="line 2 is not UTF-8"):
+        load(path)
+
+
+def test_channels_are_as_many_different_names_as_inputs():
+    names = changed("size = 4", 'size = 4\nchannels = ["a", "b", "c", "d"]', SOCKET)
+    assert parse(names).input.channels == ["a", "b", "c", "d"]
+    assert '"input.channels" must be as many names as there are inputs, 4, not 3' in problem(
+        changed(', "d"', "", names)
+    )
+    assert "\"input.channels\" must differ, and 'a' comes more than once" in problem(changed('"d"', '"a"', names))
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     latin = tmp_path / "latin.toml"
     latin.write_bytes(b'name = "a"\nx = "\xe9"\n')
@@ -204,9 +237,9 @@ def test_size_0_means_as_many_as_there_are_sensors():
 
 
 def test_a_source_on_the_command_line_is_read_once():
-    assert parse(TEXT, source="a.txt").source == cf.TextConfig(path="a.txt", passes=1)
+    assert parse(TEXT, source="a.txt").source == TextConfig(path="a.txt", passes=1)
     paced = changed("passes = 0", "passes = 0\nrate = 50.0")
-    assert parse(paced, source="-").source == cf.TextConfig(path="-", passes=1, rate=50.0)
+    assert parse(paced, source="-").source == TextConfig(path="-", passes=1, rate=50.0)
     assert '"predict" must be "next"' in problem(SOCKET, source="a.txt")
     sensors = (CONFIGS[0].parent / "sensors.toml").read_text()
     assert '"input" must be kind = "tokens", size = 256' in problem(sensors, source="a.txt")
@@ -263,7 +296,7 @@ def places(node: object, path: tuple = ()) -> list[tuple]:
     return [place for key, value in items for place in ((*path, key), *places(value, (*path, key)))]
 
 
-KNOWN = sorted({*cf._tables(), *(name for table in cf._tables().values() for name in table)})
+KNOWN = sorted({*tables(), *(name for table in tables().values() for name in table)})
 KEYS = st.sampled_from(KNOWN) | st.text()
 LEAVES: st.SearchStrategy[object] = (
     st.none().map(lambda _: [])
@@ -332,11 +365,11 @@ def test_random_damage_to_a_file_loads_or_is_explained(data):
 def test_what_can_change_while_a_daemon_runs_is_taken_over_and_the_rest_is_named():
     running = parse(TEXT)
     wanted = parse(changed("window = 16", "window = 17", changed("learning_rate = 2e-3", "learning_rate = 1e-3")))
-    config, kept = cf.taken_over(running, wanted)
+    config, kept = taken_over(running, wanted)
     assert config == msgspec.structs.replace(running, optimizer=wanted.optimizer)
     assert config.rate == 1e-3
     assert kept == ["learning.window"]
-    other = msgspec.structs.replace(running, optimizer=cf.SGD(learning_rate=0.1), name="other")
-    assert cf.taken_over(running, other) == (running, ["name", "optimizer"])
-    off = cf.taken_over(running, parse(changed("window = 16", "window = 16\nenabled = false")))
+    other = msgspec.structs.replace(running, optimizer=SGD(learning_rate=0.1), name="other")
+    assert taken_over(running, other) == (running, ["name", "optimizer"])
+    off = taken_over(running, parse(changed("window = 16", "window = 16\nenabled = false")))
     assert (off[0].rate, off[1]) == (0.0, [])

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamrnn.feedback import Drawing, Last, Shape, Unrolling, draw
-from streamrnn.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FEEDBACK, FLAGS, INPUT, SCORED, TARGET, TOKEN
+from streamrnn.kernels.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FEEDBACK, FLAGS, INPUT, SCORED, TARGET, TOKEN
+from streamrnn.model.feedback import Drawing, Last, Shape, Unrolling, draw
 
 # --- how outputs are drawn -------------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ def test_classes_become_the_last_tokens_or_places_and_values_the_last_numbers():
     assert [TOKENS.feed(k) for k in range(3)] == [2, 3, 4]
     assert [ONE_HOT.feed(k).tolist() for k in range(3)] == [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
     x = VALUES.feed(np.array([1.5, -2], np.float32))
-    assert (x.tolist(), x.dtype) == ([0, 0, 1.5, -2], np.float32)
+    assert (x.tolist(), x.dtype) == ([0, 0, 1.5, -2], np.float64)
     assert Shape(3, 3, True, True).feed(1) == 1
     assert Shape(2, 2, False, False).feed(np.array([3, 4], np.float32)).tolist() == [3, 4]
 
@@ -219,7 +219,7 @@ def test_means_and_spreads_are_drawn_from():
     y, rng = np.float32([1, -2, 0.5, 3]), np.random.default_rng(0)
     assert VALUES.read(y, GREEDY, rng).tolist() == [1, -2]
     drawn = np.array([VALUES.read(y, Drawing(temperature=0.5), rng) for _ in range(10_000)])
-    assert drawn.dtype == np.float32
+    assert drawn.dtype == np.float64
     # five standard errors
     assert np.abs((drawn.mean(0) - [1, -2]) / [0.25, 1.5]).max() < 5 / 100
     assert np.abs(drawn.std(0) / [0.25, 1.5] - 1).max() < 5 / np.sqrt(20_000)

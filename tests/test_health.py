@@ -1,12 +1,13 @@
 """What counts as divergence, and which checkpoint is from before it."""
 
-from math import inf, nan
+from math import inf, log, nan, pi
+from types import SimpleNamespace
 
 import pytest
 
-from streamrnn.checkpoint import FORMAT, Manifest
-from streamrnn.workers.health import Health
+from streamrnn.storage.manifest import FORMAT, Manifest
 from streamrnn.workers.publisher import RECENT
+from streamrnn.workers.supervision.health import Health, usual_loss
 
 
 def facts(loss, scored=RECENT):
@@ -42,3 +43,14 @@ def test_a_checkpoint_is_good_before_the_loss_has_risen_by_half_of_what_is_allow
     health = Health()
     health.fault(facts(2.0), 1.0)
     assert [health.is_good(manifest(loss), 1.0) for loss in (2.0, 2.5, 2.6, None)] == [True, True, False, False]
+
+
+def test_what_a_standardized_channel_costs_by_its_mean_and_deviation_is_never_too_much():
+    config = SimpleNamespace(input=SimpleNamespace(standardize=True), readout=SimpleNamespace(kind="gaussian", size=2))
+    usual = usual_loss(config)
+    assert usual == pytest.approx(2 * 0.5 * (1 + log(2 * pi)))
+    health = Health(usual)
+    flat, moving = ({"scored": RECENT, "recent_loss": -99.0, "relative_loss": loss} for loss in (-20.0, usual + 0.9))
+    assert [health.fault(facts, 1.0) for facts in (flat, moving)] == ["", ""]
+    assert "has risen" in health.fault(moving | {"relative_loss": usual + 1.1}, 1.0)
+    assert usual_loss(SimpleNamespace(input=SimpleNamespace(standardize=False))) == -inf

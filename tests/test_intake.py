@@ -1,5 +1,6 @@
 """The intake of the gate: what it lets in, what it refuses, and the rows that go down the pipeline."""
 
+import json
 import tempfile
 from copy import deepcopy
 from itertools import chain
@@ -8,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save
 
-from streamrnn.feedback import Drawing
-from streamrnn.frames import (
+from streamrnn.kernels.frames import (
     BEGIN,
     COLUMNS,
     ECHO,
@@ -27,26 +28,18 @@ from streamrnn.frames import (
     TARGET,
     TOKEN,
 )
-from streamrnn.wire import (
-    ACCEPTED,
-    BARRIER,
-    CLOSE,
-    FRAMES,
-    NAME,
-    NO_VECTORS,
-    REFUSED,
-    Message,
-    pack,
-    text_of,
-    unpack,
-)
-from streamrnn.workers import gate as gate_module
-from streamrnn.workers.gate import LARGEST_MESSAGE, OWN_STREAM, Gate
-from streamrnn.workers.intake import Intake, Refused, check_name
-from streamrnn.workers.journal import JournalFull
-from streamrnn.workers.requests import Verdict
+from streamrnn.kernels.messages import ACCEPTED, BARRIER, CLOSE, EVICT, FRAMES, HURRY, NAME, REFUSED
+from streamrnn.model.feedback import Drawing, Last
+from streamrnn.protocol.wire import LARGEST_MESSAGE, NO_VECTORS, PREVIEW, Message, as_numbers, pack, text_of, unpack
+from streamrnn.sources import Rereadable
+from streamrnn.workers.admission import connections, held_answers
+from streamrnn.workers.admission.deduplication import Verdict
+from streamrnn.workers.admission.intake import OWN_STREAM, Intake, Refused, check_name
+from streamrnn.workers.admission.journal import Journal, JournalFull
+from streamrnn.workers.admission.journal_entries import decode
+from streamrnn.workers.gate import Gate
 
-STREAMS, BLOCK, FIRST = 3, 16, 100  # places for streams, rows in a block, frames accepted before
+STREAMS, BLOCK, FIRST = 3, 16, 100  # streams with names, rows in a block, frames accepted before
 CLASSES, TARGET_CLASSES, WIDTH, TARGET_WIDTH = 5, 7, 3, 2
 FED_CLASSES = 3  # of the networks whose outputs fit their inputs
 
@@ -62,7 +55,9 @@ def order(predict, classes=0, target_classes=0, width=0, target_width=0):
         "input_size": width,
         "target_size": target_width,
         "max_streams": STREAMS,
+        "places": 2 * STREAMS + 2,
         "block": BLOCK,
+        "largest": 1e30,
         "epoch": 9,
         "frames": FIRST,
         "streams": [],
@@ -132,8 +127,9 @@ def let_in(gate, name, letter, drawing=NO_DRAWING, limit=BLOCK // 2, say=None):
 def state(gate):
     """Everything a gate is, to compare."""
     arrays = ("rows", "vectors", "extra")
-    rest = {name: value for name, value in vars(gate).items() if name not in (*arrays, "last")}
-    return deepcopy(rest), repr(gate.last), [[array.tobytes() for array in getattr(gate, name)] for name in arrays]
+    rest = {name: value for name, value in vars(gate).items() if name not in (*arrays, "last", "added")}
+    plain = repr((gate.last, gate.added))
+    return deepcopy(rest), plain, [[array.tobytes() for array in getattr(gate, name)] for name in arrays]
 
 
 def sent(gate):
@@ -289,6 +285,65 @@ def test_a_number_that_serves_again_is_new(order):
     assert set(block.frames[:, STREAM]) == {1}
     let_in(gate, "a", fitting(order, STEP))
     assert sent(gate)[0][0][0] == STEP
+
+
+@orders
+def test_clients_own_streams_and_the_daemons_have_places_of_their_own(order):
+    gate = Intake(order)
+    for name in "abc":
+        let_in(gate, name, fitting(order, STEP))
+    for name in ("~1", "~2", "~3", OWN_STREAM, PREVIEW):
+        let_in(gate, name, fitting(order, STEP))
+    for name, kind in (("d", "3 streams"), ("~4", "3 clients' own streams")):
+        with pytest.raises(Refused, match=f"all {kind} are in use"):
+            gate.stream(name)
+    assert sorted(gate.names.values()) == list(range(2 * STREAMS + 2))
+    gate.close("~2")
+    with pytest.raises(Refused):
+        gate.stream("d")
+    let_in(gate, "~4", fitting(order, STEP))
+    gate.close("b")
+    let_in(gate, "d", fitting(order, STEP))
+
+
+@pytest.mark.parametrize("places", [4, 12])
+def test_a_checkpoint_of_fewer_or_more_places_is_gone_on_from(places):
+    gate = Intake(NEXT_TOKENS)
+    for name in "ab":
+        let_in(gate, name, fitting(NEXT_TOKENS, STEP))
+    gate.close("a")
+    facts, notes = gate.facts(), gate.notes()
+    kept = {"frames": facts["frames"], "streams": facts["names"], "fresh": [], "kept": notes}
+    again = Intake(NEXT_TOKENS | kept | {"places": places})
+    assert sorted([*again.free, *again.names.values()]) == list(range(places))
+    assert again.stream("c")[0] == gate.stream("c")[0] == 0
+    assert again.names["b"] == 1
+
+
+@orders
+def test_a_stream_comes_back_as_it_went(order):
+    one, other = Intake(order), Intake(order)
+    for gate in (one, other):
+        let_in(gate, "a", fitting(order, STEP))
+        let_in(gate, "b", fitting(order, STEP | END))
+        gate.stream("c")  # named, and without a frame
+        gate.block()
+    for name in "abc":
+        known = json.loads(json.dumps(other.evict(name)))
+        assert name not in other.names
+        let_in(other, "x", fitting(order, STEP))
+        other.close("x")
+        other.block()
+        other.restore(other.free[0], known)
+    for name in "abc":
+        known = [gate.last.get(gate.names[name], Last()).plain() for gate in (one, other)]
+        assert known[0] == known[1]
+        flags = SCORED if name == "a" and order["predict"] == "target" else STEP
+        rows = []
+        for gate in (one, other):
+            let_in(gate, name, fitting(order, flags))
+            rows.append(sent(gate)[0])
+        assert rows[0] == rows[1]
 
 
 @orders
@@ -503,7 +558,7 @@ def test_a_message_is_refused_and_changes_nothing_or_its_rows_make_sense(order, 
             if stepped:
                 closed.discard(number)
             last = check_block(gate, block, order, last, reached)
-        assert sorted([*gate.free, *gate.names.values()]) == list(range(STREAMS))
+        assert sorted([*gate.free, *gate.names.values()]) == list(range(2 * STREAMS + 2))
         assert gate.used >= max(gate.names.values(), default=-1) + 1
 
 
@@ -749,17 +804,17 @@ class Socket:
         self.sent.append(parts)
 
 
-class Door:
+class AuthenticatedSocket:
     """One that anybody may use and nobody does."""
 
-    strangers = 0
+    rejected = 0
 
     def __init__(self, *_):
         self.socket = Socket()
 
 
 class Supervision:
-    """What a gate's process gets from its `Member`."""
+    """What a gate's process gets from its `Worker`."""
 
     def __init__(self, order):
         self.order = {
@@ -770,6 +825,8 @@ class Supervision:
             "left": 10,
             "run": "run",
             "journal": tempfile.mkdtemp(dir=FOLDER.name) + "/journal",
+            "evicted": FOLDER.name + "/streams",
+            "parts": 2,
             "resume": None,
             "checkpoints": "",
             "journal_start": 0,
@@ -798,7 +855,7 @@ FOLDER, GATES = tempfile.TemporaryDirectory(prefix="sr-"), []
 @pytest.fixture(autouse=True)
 def gates(monkeypatch):
     """Without doors; the journals of those that a test has made are closed."""
-    monkeypatch.setattr(gate_module, "open_door", Door)
+    monkeypatch.setattr(connections, "open_authenticated", AuthenticatedSocket)
     yield
     while GATES:
         GATES.pop().journal.close()
@@ -814,21 +871,21 @@ def gate_for(order):
 def test_the_journal_is_on_the_disk_before_a_checkpoint_says_how_far_it_is(monkeypatch):
     gate, happened = gate_for(NEXT_TOKENS), []
     monkeypatch.setattr(gate.journal, "flush", lambda: happened.append(gate.journal.last))
-    gate.member.save = lambda number, write, **facts: happened.append((number, facts["journal"]))
-    gate.write(b"", {})
+    gate.worker.save = lambda number, write, **facts: happened.append((number, facts["journal"]))
+    gate.outbox.write(b"", {})
     gate.obey({"kind": "checkpoint", "number": 7, "last": False})
-    gate.write(b"", {})
-    gate.save()
+    gate.outbox.write(b"", {})
+    gate.checkpoint.save()
     assert happened[-2:] == [1, (7, 1)]
 
 
 def test_an_output_asked_for_beside_what_ends_is_asked_for_again_after_a_failure():
     gate = gate_for(NEXT_TOKENS)
-    gate.lines.requests.greet(b"x", [], 1)
+    gate.pending.requests.greet(b"x", [], 1)
     for number, flags in ((1, INPUT | EMIT), (2, INPUT | EMIT | ECHO)):
         frame = message((flags, 1, -1))._replace(epoch=9, number=number)
-        gate.take(b"x", [b"a", pack(frame)])
-    gate.flush()
+        gate.clients.take(b"x", [b"a", pack(frame)])
+    gate.outbox.flush()
     gate.journal.close()
     GATES.remove(gate)
     supervision = Supervision(NEXT_TOKENS)
@@ -836,24 +893,104 @@ def test_an_output_asked_for_beside_what_ends_is_asked_for_again_after_a_failure
     again = Gate(supervision)
     GATES.append(again)
     again.obey({"kind": "open", "rate": 0.0})
-    again.member.report = lambda kind, **facts: None
+    again.worker.report = lambda kind, **facts: None
     again.replay()
     number = again.intake.names["a"]
-    assert list(again.lines.replayed[number]) == [FIRST + 1]
-    assert again.lines.requests.look(b"x", 1)[0] == Verdict.EARLY
-    again.lines.requests.greet(b"x", [1, 2], 3)
-    assert again.lines.requests.look(b"x", 1)[0] == Verdict.AGAIN
-    again.take(b"x", [b"a", pack(frame)])
-    assert list(again.lines.listening) == [number]
+    assert list(again.pending.replayed[number]) == [FIRST + 1]
+    assert again.pending.requests.look(b"x", 1)[0] == Verdict.EARLY
+    again.pending.requests.greet(b"x", [1, 2], 3)
+    assert again.pending.requests.look(b"x", 1)[0] == Verdict.AGAIN
+    again.clients.take(b"x", [b"a", pack(frame)])
+    assert list(again.pending.listening) == [number]
+
+
+def test_the_disk_is_hurried_only_for_an_answer_that_somebody_waits_for(monkeypatch):
+    monkeypatch.setattr(Journal, "_flush_behind", lambda _: None)
+    gate, hurried = gate_for(NEXT_TOKENS), []
+    gate.order["acknowledge"] = "on-disk"
+    monkeypatch.setattr(gate.journal, "hurry", lambda: hurried.append(True))
+    gate.pending.requests.greet(b"x", [], 1)
+
+    def send(number):
+        gate.clients.take(b"x", [b"a", pack(message((INPUT | EMIT, 1, -1))._replace(epoch=9, number=number))])
+
+    def hurry(number):
+        gate.clients.take(b"x", [b"", pack(Message(HURRY, 9, number))])
+
+    def is_hurried():
+        hurried.clear()
+        gate.outbox.flush()
+        gate.answers.send()
+        return bool(hurried)
+
+    send(1)
+    assert not is_hurried()
+    hurry(1)  # it is held
+    assert is_hurried()
+    gate.journal.flush()
+    assert not is_hurried()
+    assert unpack(gate.frontend.socket.sent[-1][1]).kind == ACCEPTED
+    hurry(3)  # it is yet to come
+    send(2)
+    assert not is_hurried()
+    send(3)
+    assert is_hurried()
+    gate.journal.flush()
+    assert not is_hurried()
+    monkeypatch.setattr(held_answers, "MANY_ANSWERS", 2)
+    send(4)
+    assert not is_hurried()
+    send(5)
+    assert is_hurried()
+
+
+class Paced(Rereadable):
+    """A source of one token over and over, due when it is told so; what it has goes out to whoever reads."""
+
+    ended, at_once, due = False, 4, False
+
+    def delay(self):
+        return 0.0 if self.due else 0.001
+
+    def peek(self, position, count):
+        return np.ones(count, np.int64)
+
+    def where(self, position, count):
+        return ""
+
+    def read(self, limit):
+        return self.peek(0, min(limit, 2))
+
+
+def test_frames_of_a_source_and_of_clients_are_never_in_one_record():
+    """The clock may say that none is due and, a moment later, give some: the journal did not know of them then."""
+    gate = gate_for(NEXT_TOKENS)
+    gate.own_source.source = gate.own_source.rereadable = Paced()
+    frame = pack(message((INPUT | EMIT, 1, -1)))
+    gate.clients.take(b"x", [b"a", frame])
+    gate.own_source.source.due = True
+    gate.own_source.take()
+    gate.outbox.flush()
+    gate.clients.take(b"x", [b"a", frame])
+    gate.own_source.source.due = False
+    gate.own_source.take()
+    assert gate.own_source.position == 2
+    gate.own_source.source.due = True
+    gate.own_source.take()
+    gate.outbox.flush()
+    found = [(type(entry).__name__, entry.at) for entry in (decode(record) for _, record in gate.journal.after(0))]
+    named = [("Control", 0), ("Batch", 0), ("Control", 0), ("Ahead", 0)]
+    assert found == [*named, ("Batch", 2)]  # the first Ahead names four
+    assert gate.own_source.position == 4
 
 
 def answer(worker, parts):
     """The one answer to a message."""
-    before = len(worker.door.socket.sent)
-    worker.take(b"me", parts)
-    worker.flush()
-    worker.answer()
-    ((to, data),) = worker.door.socket.sent[before:]
+    before = len(worker.frontend.socket.sent)
+    worker.clients.take(b"me", parts)
+    worker.outbox.flush()
+    worker.answers.send()
+    ((to, data),) = worker.frontend.socket.sent[before:]
     assert to == b"me"
     return unpack(data)
 
@@ -894,7 +1031,7 @@ def test_every_message_gets_an_answer():
         assert state(worker.intake) == before
     assert worker.facts()["refused"] == len(bad)
     assert worker.left == 10
-    assert worker.lines.waiting == len(worker.lines.lines) == 0
+    assert worker.pending.waiting == len(worker.pending.queues) == 0
 
 
 def test_a_message_that_is_let_in_is_answered_with_its_number():
@@ -906,7 +1043,7 @@ def test_a_message_that_is_let_in_is_answered_with_its_number():
     assert answer(worker, [b"a", pack(fitting(TOKENS_TO_VECTORS, *[STEP] * 4))]).kind == REFUSED
     assert answer(worker, [b"a", pack(Message(CLOSE, 0, 5))]).kind == ACCEPTED
     assert worker.intake.names == {}
-    worker.flush()
+    worker.outbox.flush()
     assert [unpack(data).kind for data in worker.down.sent] == [NAME, FRAMES, FRAMES]
     assert worker.sent == 7
 
@@ -916,7 +1053,7 @@ def test_the_frames_of_a_closed_stream_go_down_before_another_gets_its_number():
     step = pack(fitting(TOKENS_TO_VECTORS, STEP))
     for name, letter in ((b"a", step), (b"a", pack(Message(CLOSE, 0, 5))), (b"b", step)):
         assert answer(worker, [name, letter]).kind == ACCEPTED
-    worker.flush()
+    worker.outbox.flush()
     sent = [unpack(data) for data in worker.down.sent]
     assert [part.kind for part in sent] == [NAME, FRAMES, NAME, FRAMES]
     assert sent[0].number == sent[2].number
@@ -925,19 +1062,19 @@ def test_the_frames_of_a_closed_stream_go_down_before_another_gets_its_number():
 def test_a_message_over_several_blocks_is_let_in_as_there_is_room():
     worker = gate_for(TOKENS_TO_TOKENS)
     worker.order["in_flight"], worker.left = 2 * BLOCK, 1000
-    worker.take(b"me", [b"a", pack(fitting(TOKENS_TO_TOKENS, *[STEP] * 40))])
-    assert not worker.door.socket.sent
+    worker.clients.take(b"me", [b"a", pack(fitting(TOKENS_TO_TOKENS, *[STEP] * 40))])
+    assert not worker.frontend.socket.sent
     for credited in range(1, 60):
-        worker.flush()
+        worker.outbox.flush()
         assert worker.sent - worker.credited <= worker.order["in_flight"]
         worker.credited = min(credited, worker.sent)
-        worker.lines.advance()
-        worker.flush()
-        worker.answer()
-    ((_, data),) = worker.door.socket.sent
+        worker.pending.advance()
+        worker.outbox.flush()
+        worker.answers.send()
+    ((_, data),) = worker.frontend.socket.sent
     came = unpack(data)
     assert (came.kind, came.frames[0, SEQ]) == (ACCEPTED, FIRST)
-    worker.flush()
+    worker.outbox.flush()
     blocks = [unpack(data).frames for data in worker.down.sent[1:]]
     assert max(map(len, blocks)) <= BLOCK
     assert np.concatenate(blocks)[:, SEQ].tolist() == list(range(FIRST, FIRST + 40))
@@ -961,34 +1098,55 @@ def test_the_oldest_are_dropped_for_newer_ones():
     worker.sent = worker.order["in_flight"]
     for number in range(1, 101):
         name, frames = (b"a", b"b", b"c")[number % 3], fitting(TOKENS_TO_VECTORS, STEP)
-        worker.take(b"me", [name, pack(frames._replace(number=number))])
-    worker.lines.drop_oldest(worker.order["in_flight"])
-    answers = [unpack(data) for _, data in worker.door.socket.sent]
+        worker.clients.take(b"me", [name, pack(frames._replace(number=number))])
+    worker.pending.drop_oldest(worker.order["in_flight"])
+    answers = [unpack(data) for _, data in worker.frontend.socket.sent]
     assert [(a.kind, a.number) for a in answers] == [(REFUSED, number) for number in range(1, 37)]
     assert "newer frames" in text_of(answers[0])
     for _ in range(10):
         worker.credited = worker.sent
-        worker.lines.advance()
-        worker.flush()
-    worker.answer()
-    answers = [unpack(data) for _, data in worker.door.socket.sent[36:]]
+        worker.pending.advance()
+        worker.outbox.flush()
+    worker.answers.send()
+    answers = [unpack(data) for _, data in worker.frontend.socket.sent[36:]]
     assert sorted((a.kind, a.number) for a in answers) == [(ACCEPTED, number) for number in range(37, 101)]
+
+
+def test_a_checkpoint_waits_for_the_states_of_streams_that_were_evicted_before(tmp_path):
+    gate, saved = gate_for(NEXT_TOKENS | {"evicted": str(tmp_path / "streams")}), []
+    gate.worker.save = lambda number, write, **facts: saved.append(number)
+    gate.eviction.is_there = lambda client: False
+    frame = pack(message((STEP, 1, -1)))
+    for name in (b"a", b"b", b"c", b"d"):
+        gate.clients.take(b"x", [name, frame])
+    gate.obey({"kind": "checkpoint", "number": 7, "last": False})
+    gate.clients.take(b"x", [b"e", frame])
+    before, behind = gate.eviction.leaving
+    for record in (before, behind):
+        for name in ("0.state", "newest"):
+            gate.checkpoint.save()
+            assert saved == ([] if record == before else [7])
+            part = as_numbers(save({name: np.zeros(1)}))
+            gate.eviction.hear(Message(EVICT, 9, record, extra=part))
+    sent = [unpack(data).kind for data in gate.down.sent]
+    assert sent[-3:] == [BARRIER, EVICT, NAME]
+    gate.eviction.disk.close()
 
 
 def test_a_barrier_waits_for_what_has_no_room_in_the_journal(monkeypatch):
     gate = gate_for(NEXT_TOKENS)
-    gate.member.report = lambda *_, **__: None
+    gate.worker.report = lambda *_, **__: None
     with monkeypatch.context() as full:
 
-        def append(*_):
+        def append(*_, **__):
             raise JournalFull("no room")
 
         full.setattr(gate.journal, "append", append)
-        gate.take(b"me", [b"a", pack(message((STEP, 1, 0)))])
+        gate.clients.take(b"me", [b"a", pack(message((STEP, 1, 0)))])
         gate.obey({"kind": "checkpoint", "number": 1, "last": False})
         assert gate.facts()["full"] == "no room"
         assert gate.down.sent == []
-    gate.empty_outbox()
+    gate.outbox.empty()
     gate.obey(gate.orders.popleft())
     assert [unpack(data).kind for data in gate.down.sent] == [NAME, BARRIER]
 
@@ -1009,14 +1167,14 @@ def anything(draw):
 def test_whatever_comes_is_answered_or_waits(messages):
     worker = gate_for(TOKENS_TO_FEWER)
     for number, parts in enumerate(messages):
-        worker.take(b"%d" % number, parts)
-    worker.flush()
-    worker.answer()
-    answered = {int(to) for to, _ in worker.door.socket.sent}
-    waiting = {int(request.sender) for line in worker.lines.lines.values() for request in line}
+        worker.clients.take(b"%d" % number, parts)
+    worker.outbox.flush()
+    worker.answers.send()
+    answered = {int(to) for to, _ in worker.frontend.socket.sent}
+    waiting = {int(request.sender) for line in worker.pending.queues.values() for request in line}
     assert sorted([*answered, *waiting]) == list(range(len(messages)))
-    worker.lines.stop("the end")
-    left = [request for line in worker.lines.lines.values() for request in line]
+    worker.pending.stop("the end")
+    left = [request for line in worker.pending.queues.values() for request in line]
     assert all(request.all_in for request in left)
-    told = [int(to) for to, _ in worker.door.socket.sent]
+    told = [int(to) for to, _ in worker.frontend.socket.sent]
     assert sorted([*told, *(int(request.sender) for request in left)]) == list(range(len(messages)))

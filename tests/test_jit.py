@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numba.core.errors import NumbaError
 
-from streamrnn.jit import kernel
+from streamrnn.kernels.jit import kernel
 
 
 def zeros(a):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 from zmq.utils import z85
 
-from streamrnn import private
-from streamrnn.cli import app
-from streamrnn.keys import Keys, KeysError, load
+from streamrnn.cli.main import app
+from streamrnn.protocol.keys import Keys, KeysError, load
+from streamrnn.storage import private
 
 
 @pytest.fixture

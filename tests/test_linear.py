@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamrnn.instructions import buffer, fma
-from streamrnn.jit import DISABLED, kernel
-from streamrnn.linear import add_product, add_rows, add_transposed
-from streamrnn.tiles import dot
+from streamrnn.kernels.instructions import buffer, fma
+from streamrnn.kernels.jit import DISABLED, kernel
+from streamrnn.kernels.linear import add_product, add_rows, add_transposed
+from streamrnn.kernels.tiles import dot
 
 EPSILON = 2.0**-24  # rounding error of float32
 ROUNDINGS = 2 if DISABLED else 1  # of a fused multiply-add

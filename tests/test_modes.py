@@ -17,10 +17,12 @@ import zmq
 from daemon import TIMEOUT, Daemon, layers
 
 import streamrnn as sr
-from streamrnn.frames import COLUMNS, EMIT, END, FLAGS, INPUT, TOKEN
-from streamrnn.wire import ACCEPTED, FRAMES, Message, pack, unpack
+from streamrnn.kernels.frames import COLUMNS, EMIT, END, FLAGS, INPUT, TOKEN
+from streamrnn.kernels.messages import ACCEPTED, FRAMES
+from streamrnn.model.layers import CELLS as LAYERS
+from streamrnn.protocol.wire import Message, pack, unpack
 
-CELLS = {"rnn": sr.RNN, "lstm": sr.LSTM, "gru": sr.GRU}
+CELLS = {name.lower(): cell for name, cell in LAYERS.items()}
 READOUTS = {"softmax": sr.Softmax, "linear": sr.Linear, "gaussian": sr.Gaussian}
 
 
@@ -275,6 +277,7 @@ def test_an_end_that_is_not_emitted_is_not_published_and_ends_the_sequence(taugh
         client.forget("quiet")
 
 
+@pytest.mark.long
 def test_generations_side_by_side_write_what_each_writes_alone(taught):
     """And a stream that steps on meanwhile says what it says without them."""
     options = [{"max_length": 3000, "temperature": 1.2, "seed": seed} for seed in (1, 2)]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import streamrnn as sr
+from streamrnn.kernels.buffers import SKIPPED
 
 CLOSE = 1e-5
 
@@ -115,3 +116,33 @@ def test_a_gradient_that_is_not_finite_is_skipped(kind, settings, bad, clip_norm
 def test_settings_that_could_only_diverge_are_refused(kind, settings):
     with pytest.raises(ValueError, match=r"must be a positive number|lie in|must not be negative"):
         kind(**settings)
+
+
+@pytest.mark.parametrize("kind", [sr.SGD, sr.RMSprop, sr.Adagrad, sr.Adam])
+@pytest.mark.parametrize("large", [1e19, 1e25, 1e30, 3e38])
+def test_one_target_beyond_all_measure_does_not_end_the_learning(kind, large):
+    """Its update is left out and counted; parameters and moments stay finite and go on changing."""
+    net = sr.Network([sr.RNN(1, 4)], sr.Linear(1), kind(0.01), window=2, clip_norm=None)
+    skipped = []
+    for k in range(40):
+        net.learn([k % 3], [large if k == 10 else 1.0])
+        skipped.append(int(sum(owner.stage.counters[SKIPPED] for owner in net.stages)))
+        before = naive.flat(net.layers[0].params)
+    assert skipped[9] == 0
+    assert skipped[-1] > 0
+    for owner in net.stages:
+        assert np.isfinite(owner.stage.params).all()
+        assert np.isfinite(owner.stage.moments).all()
+    net.learn([1.0], [1.0])
+    net.learn([1.0], [1.0])
+    assert not np.array_equal(naive.flat(net.layers[0].params), before)
+
+
+def test_a_sum_of_squares_ends_before_it_is_infinite():
+    layer = sr.RNN(1, 1)
+    for _ in range(300):
+        apply(sr.Adagrad(0.1), layer, {name: np.full_like(p, 5e17) for name, p in layer.params.items()})
+    assert np.isfinite(layer.stage.moments).all()
+    before = naive.flat(layer.params)
+    apply(sr.Adagrad(0.1), layer, {name: np.full_like(p, 5e17) for name, p in layer.params.items()})
+    assert not np.array_equal(naive.flat(layer.params), before)

@@ -7,9 +7,9 @@ were not flushed is left is all, nothing, and what hypothesis thinks of.
 import os
 import shutil
 import tempfile
-import threading
 from contextlib import closing
 from pathlib import Path
+from random import Random
 
 import msgspec
 import numpy as np
@@ -20,15 +20,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamrnn as sr
-from streamrnn import checkpoint, config
-from streamrnn.workers import state
-from streamrnn.workers.gate import NOTES_FILE, OUTPUTS_FILE
-from streamrnn.workers.gate import kept as kept_by_gate
-from streamrnn.workers.journal import Journal
-from streamrnn.workers.member import Failure
-from streamrnn.workers.plan import GATE, PUBLISHER
+from streamrnn import config
+from streamrnn.storage import checkpoint, files
+from streamrnn.storage.manifest import CheckpointError, read_manifest
+from streamrnn.workers.admission import journal as journal_module
+from streamrnn.workers.admission.checkpoint_part import NOTES_FILE, OUTPUTS_FILE
+from streamrnn.workers.admission.checkpoint_part import kept as kept_by_gate
+from streamrnn.workers.admission.journal import Journal
 from streamrnn.workers.publisher import SCORE_FILE
+from streamrnn.workers.supervision import runs
+from streamrnn.workers.supervision.placement import GATE, PUBLISHER
 from streamrnn.workers.supervisor import Supervisor
+from streamrnn.workers.worker import Failure
 
 FATES = {"all is lost": lambda: 0.0, "nothing is lost": lambda: 1 - 1e-9}
 FRAMES = 100  # from one checkpoint to the next; as many records of the journal
@@ -67,12 +70,12 @@ class Daemon(Supervisor):
         count = generation * FRAMES
         self.mark("begun", count)
         self.save(last=False)
-        temporary = checkpoint.temporary_name(self.saving.folder)
+        temporary = files.temporary_name(self.saving.folder)
         hashes = {checkpoint.stage_file(k): checkpoint.write_stage(temporary, k, tensors(count)) for k in range(2)}
         gate = {"frames": count, "names": [], "fresh": [], "position": 0, "last": {}, "left": None}
         gate |= {"journal": count, "rate": 0.1}
         gate["sha256"] = {
-            NOTES_FILE: checkpoint.write_bytes(temporary / NOTES_FILE, b'{"requests": [%d]}' % count),
+            NOTES_FILE: files.write_bytes(temporary / NOTES_FILE, b'{"requests": [%d]}' % count),
             OUTPUTS_FILE: checkpoint.write_tensors(temporary / OUTPUTS_FILE, {"rows": np.full(3, count)}),
         }
         score = checkpoint.write_tensors(temporary / SCORE_FILE, tensors(count))
@@ -80,7 +83,7 @@ class Daemon(Supervisor):
             **{name: {} for name in self.workers},
             GATE: gate,
             "stages-0": {"sha256": hashes},
-            PUBLISHER: {"inputs": count, "recent_loss": None, "sha256": {SCORE_FILE: score}},
+            PUBLISHER: {"inputs": count, "recent_loss": None, "relative_loss": None, "sha256": {SCORE_FILE: score}},
         }
         self.complete()
         self.mark("done", count)
@@ -116,7 +119,7 @@ def check(log, fate):
         folder = folder / "state"
         for kept in marks(log, "kept"):
             named = folder / "checkpoints" / kept
-            check_whole(named, checkpoint.read_manifest(named))
+            check_whole(named, read_manifest(named))
         if not done and not checkpoint.numbers(folder / "checkpoints"):
             with pytest.raises(Failure, match="nothing to resume"):
                 found(folder)
@@ -148,7 +151,7 @@ def life(root, recorder):
             for generation in (3, 4) if resume else (1, 2):
                 daemon.checkpoint(generation)
         if not resume:
-            state.keep(daemon.resumed, "best")
+            runs.keep(daemon.resumed, "best")
             recorder.mark("kept", "best")
 
 
@@ -190,13 +193,21 @@ def lose_all_in(log):
 def test_a_flush_that_is_missing_is_found(missing, monkeypatch):
     """That these tests can fail."""
     if missing == "of files":
-        monkeypatch.setattr(checkpoint, "write_file", lambda path, data: path.write_bytes(data))
+        for module in (files, checkpoint):
+            monkeypatch.setattr(module, "write_file", lambda path, data: path.write_bytes(data))
     else:
         monkeypatch.setattr(checkpoint, "flush_folder", lambda folder: None)
     with pytest.MonkeyPatch.context() as patch:
         log = recorded(patch, life)
-    with pytest.raises((AssertionError, Failure)):
+    with pytest.raises((AssertionError, Failure, CheckpointError)):
         lose_all_in(log)
+
+
+def journal(folder, run):
+    """Something as the journal of a run."""
+    path = runs.journal_of(folder, run)
+    files.write_file(path, run.encode())
+    files.flush_folder(path.parent)
 
 
 def going_back(root, recorder):
@@ -204,38 +215,76 @@ def going_back(root, recorder):
     with closing(Daemon(root / "state", recorder.mark)) as daemon:
         for generation in (1, 2):
             daemon.checkpoint(generation)
-    checkpoint.write_file(root / "state" / "journal", b"of the run before")
-    checkpoint.flush_folder(root / "state")
+    journal(root / "state", daemon.run)
     recorder.mark("run", daemon.run)
     recorder.mark("epoch", daemon.epoch)
-    state.rollback(root / "state", root / "state" / "checkpoints" / "00000001")
+    runs.rollback(root / "state", root / "state" / "checkpoints" / "00000001")
     recorder.mark("back")
 
 
 @pytest.mark.parametrize("fate", FATES)
 def test_a_rollback_is_done_or_not_begun(fate, monkeypatch):
     log = recorded(monkeypatch, going_back)
-    runs = set()
+    present = set()
     for point in range(log.index(("mark", "epoch", 1)), len(log) + 1):
         with tempfile.TemporaryDirectory(prefix="sr-") as name:
             lay_out(replay(log[:point]), Path(name, "disk"), FATES[fate])
             folder = Path(name, "disk", "state")
             cuts: list[tuple] = []
-            journal = (folder / "journal").exists()
             with closing(Daemon(folder, lambda *what, cuts=cuts: cuts.append(what), resume=True)) as daemon:
                 old = daemon.run == marks(log, "run")[0]
-                runs.add(daemon.run)
+                present.add(daemon.run)
                 assert not (old and ("mark", "back") in log[:point])
                 assert daemon.manifest.frames == (2 if old else 1) * FRAMES
                 assert daemon.epoch > 1
-                assert journal or not old
+                assert runs.journal_of(folder, marks(log, "run")[0]).read_bytes() == marks(log, "run")[0].encode()
                 check_whole(daemon.resumed, daemon.manifest)
                 daemon.checkpoint(5)
             shutil.rmtree(daemon.resumed)
             resumed, manifest, *_ = found(folder)
             assert manifest.journal >= max(count for name, count in cuts if name == "cut")
             check_whole(resumed, manifest)
-    assert len(runs) == 2
+    assert len(present) == 2
+
+
+def beginning_anew(root, recorder):
+    """A run with two checkpoints and a journal, a new one with three, and back to the first."""
+    for new in (False, True):
+        with closing(Daemon(root / "state", recorder.mark, new=new)) as daemon:
+            for generation in (5, 6, 7) if new else (1, 2):
+                daemon.checkpoint(generation)
+        journal(root / "state", daemon.run)
+        recorder.mark("run", daemon.run)
+    runs.return_to(root / "state", marks(recorder.log, "run")[0])
+    recorder.mark("back")
+
+
+@pytest.mark.parametrize("fate", [*FATES.values(), Random(1).random, Random(2).random])
+def test_a_new_run_begins_or_not_and_the_one_before_is_whole_all_the_while(anew, fate):
+    first, second = marks(anew, "run")
+    for point in range(anew.index(("mark", "run", first)), len(anew) + 1):
+        with tempfile.TemporaryDirectory(prefix="sr-") as name:
+            lay_out(replay(anew[:point]), Path(name, "disk"), fate)
+            folder = Path(name, "disk", "state")
+            run, epoch = runs.run_of(folder)
+            assert run in (first, second)
+            assert epoch >= 1
+            assert run == first or ("mark", "back") not in anew[:point]
+            if ("mark", "run", second) in anew[:point]:
+                assert runs.journal_of(folder, second).read_bytes() == second.encode()
+                assert len(runs.runs(folder)[second]) >= 2  # as many as are to be kept; a removal may be lost
+            assert runs.journal_of(folder, first).read_bytes() == first.encode()
+            kept = runs.runs(folder)[first]
+            for place, generation in zip(kept, (1, 2), strict=True):
+                manifest = read_manifest(place)
+                check_whole(place, manifest)
+                assert manifest.frames == generation * FRAMES
+
+
+@pytest.fixture(scope="module")
+def anew():
+    with pytest.MonkeyPatch.context() as patch:
+        yield recorded(patch, beginning_anew)
 
 
 def network(value):
@@ -251,7 +300,7 @@ def saving(root, recorder):
         network(value).save(root / "deep" / "net")
         if value == 2:  # the power went while the next one was to take its place
             os.rename(root / "deep" / "net", root / "deep" / "net.old")
-            checkpoint.flush_folder(root / "deep")
+            files.flush_folder(root / "deep")
         recorder.mark("done", value)
 
 
@@ -271,92 +320,87 @@ def test_a_network_that_takes_another_one_s_place_is_saved_or_the_other_is_there
             assert [path.name for path in folder.parent.iterdir()] == ["net"]
 
 
-class Flushed:
-    """A journal's two files: what is on the disk for sure, and what may be there.
+def journaling(calls):
+    """Records of those sizes, flushes, new segments, and cuts of what has been flushed, of a journal of small ones."""
 
-    SQLite flushes the WAL before it writes to the database, that before it begins the WAL anew, and the new header.
-    """
-
-    def __init__(self, path):
-        self.path = path
-        self.database, self.wal = self.files()
-        self.before, self.safe = self.database, self.wal
-
-    def files(self):
-        return self.path.read_bytes(), Path(f"{self.path}-wal").read_bytes()
-
-    def look(self, flushed):
-        """After each call of the journal's."""
-        database, wal = self.files()
-        if wal[:32] != self.wal[:32]:
-            self.safe = wal[:32] + self.wal[32:]
-        if flushed or database != self.database:
-            self.safe = wal
-        self.before, self.database, self.wal = self.database, database, wal
-
-    def lay_out(self, path, fate):
-        """What is left when the power goes, perhaps in the middle of the last call."""
-        path.write_bytes(sectors(self.before, self.database, fate))
-        Path(f"{path}-wal").write_bytes(sectors(self.safe, self.wal, fate))
-
-
-def sectors(safe, new, fate):
-    """What was written last up to some place, and from there each sector of that or as it was; of any length."""
-    length, place = len(safe) + round(fate() * (len(new) - len(safe))), fate() * len(new)
-    left = bytearray(safe[:length].ljust(length, b"\0"))
-    for k in range(0, length, 512):
-        if k < place or fate() >= 0.5:
-            left[k : k + 512] = new[k : min(k + 512, length)]
-    return bytes(left)
-
-
-def check_journal(path, written, cuts, flushed):
-    """Whole records in order, none missing among those that were flushed and not cut."""
-    journal = Journal(path, "a", 1)
-    there = [(number, data) for number, data, _ in journal.after(0)]
-    journal.close()
-    begins = journal.begins
-    assert begins - 1 in cuts
-    assert there == [(k, written[k - 1]) for k in range(begins, begins + len(there))]
-    assert not there or there[-1][0] >= flushed
-    assert there or begins > flushed
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    calls=st.lists(st.one_of(st.integers(0, 9000), st.just("cut"), st.just("flush")), min_size=1, max_size=30),
-    random=st.randoms(use_true_random=False),
-)
-def test_what_of_the_journal_was_flushed_is_there_whatever_else_is_lost(calls, random):
-    flushes = []
-
-    def flush(_):
-        if threading.current_thread() is threading.main_thread():
-            flushes.append(True)
-
-    with tempfile.TemporaryDirectory(prefix="sr-") as name, pytest.MonkeyPatch.context() as patch:
-        journal = Journal(Path(name, "journal"), "a", 1)
-        patch.setattr(os, "fdatasync", flush)
-        journal._connection.execute("PRAGMA wal_autocheckpoint = 6")  # pages: the WAL begins anew often
-        assert journal._connection.execute("PRAGMA synchronous").fetchone() == (1,)  # what `Flushed` relies on
-        disk = Flushed(journal.path)
-        disk.look(True)
-        written, cuts, flushed, copies = [], [0], 0, 0
+    def body(root, recorder):
+        journal, flushed = Journal(root / "journal", "a", 1), 0
+        recorder.mark("open")
         for call in calls:
             if call == "cut":
-                cuts.append(journal.last // 2)
-                journal.cut(cuts[-1])
+                recorder.mark("cut", flushed // 2)
+                journal.cut(flushed // 2)
             elif call == "flush":
                 journal.flush()
-                flushed, cuts = journal.last, cuts[-1:]
+                flushed = journal.last
+                recorder.mark("flushed", flushed)
+            elif call == "turn":
+                journal.turn()
             else:
-                written.append(bytes([len(written) + 1]) * call)
-                journal.append(written[-1])
-            disk.look(bool(flushes))
-            flushes.clear()
-            for fate in (*FATES.values(), random.random):
-                copies += 1
-                copy = Path(name, f"copy-{copies}")
-                disk.lay_out(copy, fate)
-                check_journal(copy, written, cuts, flushed)
+                recorder.mark("appended", journal.append(record(journal.last + 1, call)))
         journal.close()
+
+    return body
+
+
+def record(number, size):
+    return b"%d " % number + np.random.default_rng(number).bytes(size)
+
+
+def check_journal(log, fate):
+    """Whole records in order, none missing among those that were flushed and not cut; and it goes on."""
+    if ("mark", "open") not in log:
+        return
+    sizes = dict(enumerate(SIZES, 1))
+    cut, flushed = max(marks(log, "cut"), default=0), max(marks(log, "flushed"), default=0)
+    with tempfile.TemporaryDirectory(prefix="sr-") as name:
+        lay_out(replay(log), Path(name, "disk"), fate)
+        for _ in range(2):
+            with closing(Journal(Path(name, "disk", "journal"), "a", cut + 1)) as journal:
+                there = list(journal.after(cut))
+                assert there == [(k, record(k, sizes[k])) for k in range(cut + 1, cut + 1 + len(there))]
+                assert journal.last >= flushed
+                assert journal.last - cut == len(there)
+                assert journal.begins <= cut + 1
+                sizes[journal.append(record(journal.last + 1, 10))] = 10
+
+
+SIZES = [10, 700, 3000, 1, 1, 9000, 50, 400, 2000, 30, 5, 1200]  # of records
+CALLS = [*SIZES[:2], "flush", SIZES[2], "cut", "turn", *SIZES[3:5], "flush", "cut", *SIZES[5:8], "flush", "cut"]
+CALLS += ["turn", *SIZES[8:10], "flush", SIZES[10], "cut", SIZES[11]]
+
+
+@pytest.fixture
+def journaled(monkeypatch):
+    """The file calls of that, with segments of 2,500 bytes, and no flushes but those that are asked for."""
+    monkeypatch.setattr(journal_module, "LARGEST", 2500)
+    monkeypatch.setattr(Journal, "_flush_behind", lambda _: None)
+
+    def log():
+        with pytest.MonkeyPatch.context() as patch:
+            return recorded(patch, journaling(CALLS))
+
+    return log
+
+
+def test_what_of_the_journal_was_flushed_is_there_whatever_else_is_lost(journaled):
+    lose_parts_of(journaled())
+
+
+def lose_parts_of(log):
+    random = Random(0)
+    for point in points(log):
+        for fate in (*FATES.values(), random.random, random.random, random.random):
+            check_journal(log[:point], fate)
+
+
+@pytest.mark.parametrize("missing", ["of records", "of folders"])
+def test_a_flush_of_the_journal_that_is_missing_is_found(missing, journaled, monkeypatch):
+    """That this test can fail."""
+    if missing == "of records":
+        monkeypatch.setattr(Journal, "flush", lambda self: None)
+    else:
+        monkeypatch.setattr(journal_module, "flush_folder", lambda folder: None)
+    log = journaled()
+    with pytest.raises((AssertionError, Failure, FileNotFoundError)):
+        lose_parts_of(log)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file
+from safetensors.numpy import load, load_file, save
 
-from streamrnn import checkpoint
-from streamrnn.frames import BEGIN, COLUMNS, EMIT, END, FLAGS, INPUT, SCORED, SEQ, STREAM
-from streamrnn.wire import ALIVE, BARRIER, NAME, OUTPUT, PREVIEW, Message, as_text, pack, unpack
+from streamrnn.kernels.frames import BEGIN, COLUMNS, EMIT, END, FLAGS, INPUT, SCORED, SEQ, STREAM
+from streamrnn.kernels.messages import ALIVE, BARRIER, EVICT, NAME, OUTPUT, RESTORE
+from streamrnn.protocol.wire import PREVIEW, Message, as_numbers, as_text, bytes_of, pack, unpack
+from streamrnn.storage import checkpoint, files
 from streamrnn.workers import publisher
-from streamrnn.workers.member import Member
 from streamrnn.workers.publisher import SCORE_FILE, History, Publisher, Score, publish, topic
 
 
@@ -80,6 +80,8 @@ class Socket:
     def send_multipart(self, parts):
         self.sent.append(parts)
 
+    send = send_multipart
+
 
 FLAG_SETS = [
     INPUT | EMIT,
@@ -99,7 +101,7 @@ def outputs(listed, width=3):
         frames[k, SEQ], frames[k, STREAM], frames[k, FLAGS] = 100 + k, stream, flags
     emitted = [k for k, (_, flags) in enumerate(listed) if flags & INPUT and flags & EMIT]
     vectors = np.repeat(np.float32(emitted)[:, None], width, 1)
-    losses = np.float32([k if flags & SCORED else nan for k, (_, flags) in enumerate(listed)])
+    losses = np.array([k if flags & SCORED else nan for k, (_, flags) in enumerate(listed)])
     return Message(OUTPUT, 4, 0, frames, vectors, losses)
 
 
@@ -150,10 +152,10 @@ def test_the_history_gives_what_it_holds_of_a_stream(sent, most, between, answer
 # --- the worker ------------------------------------------------------------------------------------------------------
 
 
-class Door:
+class AuthenticatedSocket:
     """One that anybody may use and nobody does."""
 
-    strangers = 0
+    rejected = 0
 
     def __init__(self, *_):
         self.socket = Socket()
@@ -161,20 +163,20 @@ class Door:
 
 @pytest.fixture(autouse=True)
 def no_door(monkeypatch):
-    monkeypatch.setattr(publisher, "open_door", Door)
+    monkeypatch.setattr(publisher, "open_authenticated", AuthenticatedSocket)
 
 
 class Supervision:
-    """What a publisher's process gets from its `Member`."""
+    """What a publisher's process gets from its `Worker`."""
 
     def __init__(self, streams):
         self.order = {
             "epoch": 4,
             "streams": streams,
-            "max_streams": 8,
+            "places": 8,
             "history": 2000,
+            "losses": 1,
             "resume": None,
-            "score": False,
             "keys": None,
         }
         self.order |= dict.fromkeys(("outputs", "frames_in", "to_gate"), "")
@@ -186,7 +188,8 @@ class Supervision:
     def socket(self, *_, **__):
         return Socket()
 
-    save = Member.save
+    def save(self, number, write, **facts):
+        self.report("saved", number=number, sha256=write(), **facts)
 
     def report(self, kind, data=(), **facts):
         self.reports.append((kind, facts))
@@ -200,21 +203,21 @@ def name(number, text, epoch=4):
 def test_a_publisher_counts_scores_and_publishes(tmp_path):
     worker = Publisher(Supervision(["a"]))
     worker.order["checkpoints"] = str(tmp_path)
-    folder = checkpoint.temporary_folder(tmp_path / checkpoint.number_name(6))
+    folder = files.temporary_folder(tmp_path / checkpoint.number_name(6))
     worker.take(pack(outputs([(0, INPUT | EMIT | SCORED)])))
-    assert worker.door.socket.sent == []  # nobody listens
+    assert worker.frontend.socket.sent == []  # nobody listens
     worker.hear(b"\1")
-    worker.door.socket.sent.clear()
+    worker.frontend.socket.sent.clear()
     worker.take(name(1, "b"))
     data = pack(outputs([(0, SCORED), (0, INPUT | EMIT), (1, INPUT | EMIT | SCORED)]))
     worker.take(data)
-    assert [parts[0] for parts in worker.door.socket.sent] == [b"a\0", b"b\0"]
+    assert [parts[0] for parts in worker.frontend.socket.sent] == [b"a\0", b"b\0"]
     facts = worker.facts()
     assert (worker.rows, facts["inputs"], facts["scored"], facts["bad"]) == (4, 3, 3, 0)
     assert facts["loss"] == pytest.approx((0 + 0 + 2) / 3)
     worker.take(pack(Message(BARRIER, 4, 6)))
     digest = sha256((folder / SCORE_FILE).read_bytes()).hexdigest()
-    assert worker.member.reports == [("saved", {"number": 6, "sha256": {SCORE_FILE: digest}, **facts})]
+    assert worker.worker.reports == [("saved", {"number": 6, "sha256": {SCORE_FILE: digest}, **facts})]
     again = Score()
     again.restore(load_file(folder / SCORE_FILE))
     assert again.facts() == worker.score.facts()
@@ -224,40 +227,43 @@ def test_a_publisher_counts_scores_and_publishes(tmp_path):
 def test_what_is_no_message_or_of_another_epoch_is_counted_and_passed_over():
     worker = Publisher(Supervision(["a"]))
     worker.hear(b"\1")
-    worker.door.socket.sent.clear()
+    worker.frontend.socket.sent.clear()
     frame = outputs([(0, INPUT | EMIT | SCORED)])
     for data in (b"", b"x" * 100, pack(frame)[:-1], pack(frame._replace(epoch=3)), name(0, "b", epoch=5)):
         worker.take(data)
     assert worker.facts()["bad"] == 5
     assert (worker.rows, worker.inputs, worker.score.scored) == (0, 0, 0)
-    assert worker.door.socket.sent == []
+    assert worker.frontend.socket.sent == []
     worker.take(pack(frame))
-    assert worker.door.socket.sent == [[b"a\0", pack(frame._replace(number=-1))]]
+    assert worker.frontend.socket.sent == [[b"a\0", pack(frame._replace(number=-1))]]
 
 
 @pytest.mark.parametrize("streams", [["a"], ["a", PREVIEW]])
 def test_samples_of_the_live_view_are_published_and_not_counted(streams):
     worker = Publisher(Supervision(streams))
     worker.hear(b"\1")
-    worker.door.socket.sent.clear()
+    worker.frontend.socket.sent.clear()
     worker.take(name(1, PREVIEW))
     worker.take(pack(outputs([(1, INPUT | EMIT), (1, INPUT | EMIT), (0, INPUT | EMIT)])))
     assert (worker.rows, worker.inputs) == (3, 1)
-    assert sorted(parts[0] for parts in worker.door.socket.sent) == [b"a\0", topic(PREVIEW)]
+    assert sorted(parts[0] for parts in worker.frontend.socket.sent) == [b"a\0", topic(PREVIEW)]
     worker.take(name(1, "b"))  # the number serves again
     worker.take(pack(outputs([(1, INPUT | EMIT)])))
     assert worker.inputs == 2
-    assert worker.door.socket.sent[-1][0] == b"b\0"
+    assert worker.frontend.socket.sent[-1][0] == b"b\0"
 
 
 def test_whoever_subscribes_is_answered_and_nobody_can_unsubscribe_another():
     worker = Publisher(Supervision(["a"]))
     for data in (b"\1a\0", b"\1", b"\0a\0", b"\0", b"\0", b"\0never", b"nonsense", b"\2"):
         worker.hear(data)
-    assert [(topic, unpack(data).kind) for topic, data in worker.door.socket.sent] == [(b"a\0", ALIVE), (b"", ALIVE)]
+    assert [(topic, unpack(data).kind) for topic, data in worker.frontend.socket.sent] == [
+        (b"a\0", ALIVE),
+        (b"", ALIVE),
+    ]
     assert worker.facts()["bad"] == 2
     worker.take(pack(outputs([(0, INPUT | EMIT)])))
-    assert worker.door.socket.sent[-1][0] == b"a\0"
+    assert worker.frontend.socket.sent[-1][0] == b"a\0"
 
 
 def test_outputs_that_do_not_hold_together_are_counted_and_passed_over():
@@ -274,12 +280,46 @@ def test_outputs_that_do_not_hold_together_are_counted_and_passed_over():
     assert (worker.bad, worker.rows) == (7, 2)
 
 
+def test_a_stream_that_was_evicted_is_published_again_and_known_by_its_last_place():
+    worker = Publisher(Supervision(["a", "b"]))
+    worker.hear(b"\1")
+    worker.take(pack(outputs([(0, INPUT | EMIT), (1, INPUT | EMIT)])))
+    worker.credit.sent.clear()
+    worker.take(pack(Message(EVICT, 4, 0, np.array([[17, 0, 0, 0, 0]]))))
+    (sent,) = worker.credit.sent
+    part = unpack(sent)
+    assert part[:3] == (EVICT, 4, 17)
+    assert worker.topics == {1: b"b\0"}
+    worker.take(name(0, "c"))
+    worker.take(pack(outputs([(0, INPUT | EMIT)])))
+    state = load(bytes_of(part)) | {"gate": np.frombuffer(b'{"name": "a"}   ', np.uint8)}
+    worker.take(pack(Message(RESTORE, 4, 5, np.array([[18, 0, 0, 0, 0]]), extra=as_numbers(save(state)))))
+    worker.take(pack(outputs([(5, INPUT | EMIT)])))
+    assert worker.bad == 0
+    topics = [(parts[0], unpack(parts[1]).number) for parts in worker.frontend.socket.sent[1:]]
+    assert topics == [(b"a\0", -1), (b"b\0", -1), (b"c\0", -1), (b"a\0", 201)]
+    assert past(worker, "a", 201, 1000)[1]  # all since its last output, that it came back is none
+    assert not past(worker, "a", -1, 1000)[1]
+
+
+def test_evictions_that_do_not_fit_are_counted_and_passed_over():
+    worker = Publisher(Supervision(["a"]))
+    row = np.zeros((1, 5), np.int64)
+    for number in (1, -1, 8, 2**62):
+        worker.take(pack(Message(EVICT, 4, number, row)))
+    worker.take(pack(Message(EVICT, 4, 0)))
+    nameless = {"gate": np.frombuffer(b"[]      ", np.uint8), "newest": np.array([0])}
+    for extra in (b"", b"nonsense", save(nameless), save({"newest": np.array([0])})):
+        worker.take(pack(Message(RESTORE, 4, 1, row, extra=as_numbers(extra))))
+    assert (worker.bad, worker.topics) == (9, {0: b"a\0"})
+
+
 def past(worker, stream, after, before):
     """What is answered to a question for the history."""
     worker.tell({"asker": "me", "number": 7, "stream": stream, "after": after, "before": before})
-    kind, facts = worker.member.reports[-1]
+    kind, facts = worker.worker.reports[-1]
     assert (kind, facts["asker"], facts["number"]) == ("history", "me", 7)
-    return [seq for part in worker.member.data for seq in unpack(part).frames[:, SEQ].tolist()], facts["whole"]
+    return [seq for part in worker.worker.data for seq in unpack(part).frames[:, SEQ].tolist()], facts["whole"]
 
 
 def test_who_missed_something_can_ask_for_it():

@@ -54,8 +54,9 @@ def test_every_config_is_in_the_readme_and_can_be_checked(config):
 
 def test_every_command_and_option_in_the_readme_is_one():
     shown = ""
-    for command in set(re.findall(r"^    streamrnn (\w+)", README, re.MULTILINE)):
-        line = [sys.executable, "-m", "streamrnn", command, "--help"]
+    commands = set(re.findall(r"^    streamrnn (\w+)", README, re.MULTILINE))
+    for words in ([], *([command] for command in commands)):
+        line = [sys.executable, "-m", "streamrnn", *words, "--help"]
         shown += subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT, check=True).stdout
     options = set(re.findall(r"--[a-z][a-z-]+", README))
     assert options <= set(re.findall(r"--[a-z][a-z-]+", shown)), options

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from daemon import TEXT, TIMEOUT, VECTOR, Daemon, layers
 
@@ -76,6 +77,24 @@ def test_until_ends_what_is_generated_before_that_byte(taught):
     assert printed(taught, *words, "5", "--until", "x") == "cabcab\n"
     done = command(taught, *words, "5", "--until", "ab")
     assert (done.returncode, done.stderr) == (2, "streamrnn: until must be one byte, not 'ab'\n")
+
+
+def test_bytes_that_are_no_text_are_taken_as_arguments_too(text):
+    byte = "\udcff"  # the byte 0xff, as Python has it from a command line
+    words = ("generate", byte + "a", "--length", "3", "--temperature", "0", "--until", byte)
+    assert printed(text, *words).startswith("\ufffda")
+    assert json.loads(printed(text, *words, "--json"))["prefix"] == "\ufffda"
+    with text.client() as client:
+        assert (
+            printed(text, *words)
+            == "\ufffda"
+            + client.generate(b"\xffa", max_length=3, temperature=0, until=0xFF).decode(errors="replace")
+            + "\n"
+        )
+        with client.subscribe("raw", timeout=20) as outputs:
+            assert printed(text, "send", byte, "--stream", "raw") == "1 frames accepted on stream raw\n"
+            said = next(outputs).y
+        assert np.array_equal(client.step(0xFF, stream="byte").y, said)
 
 
 def test_tail_prints_outputs_as_they_come(text):

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import streamrnn as sr
-from streamrnn import chain
-from streamrnn.buffers import (
+from streamrnn.kernels import chain
+from streamrnn.kernels.buffers import (
     PLAN_BEGIN,
     PLAN_ROW,
     PLAN_SLIDE,
@@ -20,8 +20,9 @@ from streamrnn.buffers import (
     Sizes,
     table_of,
 )
-from streamrnn.frames import BEGIN, COLUMNS, EMIT, END, FLAGS, INPUT, NEW, SCORED, STREAM, TARGET, TOKEN
-from streamrnn.schedule import APPLIED, CLOSED, DUE, FREE, LEARNED, SLOT, most_closed, new_schedule, release, scan
+from streamrnn.kernels.columns import APPLIED, CLOSED, DUE, FREE, LEARNED, SLOT
+from streamrnn.kernels.frames import BEGIN, COLUMNS, EMIT, END, FLAGS, INPUT, NEW, SCORED, STREAM, TARGET, TOKEN
+from streamrnn.kernels.schedule import most_closed, new_schedule, release, scan
 
 STREAMS, CLASSES = 3, 4
 USUAL = [INPUT | SCORED, INPUT, SCORED]
@@ -226,12 +227,13 @@ def run_in_blocks(tokens, rules, frames, cuts):
     stages, t = net.allocate(0, 2, sizes), new_schedule(sizes, accumulate, delay)
     rng = np.random.default_rng(len(frames))
     inputs, scored = (np.cumsum(np.r_[0, frames[:, FLAGS] & flag > 0]) for flag in (INPUT, SCORED))
-    X, targets = (rng.normal(size=(0 if tokens else n[-1], 2)).astype(np.float32) * 9 + 4 for n in (inputs, scored))
-    Y, losses = np.zeros((inputs[-1], readout.output_size), np.float32), np.zeros(len(frames))
+    X, targets = (rng.normal(size=(0 if tokens else n[-1], 2)) * 9 + 4 for n in (inputs, scored))
+    Y = np.zeros((inputs[-1], readout.output_size), np.float32 if tokens else np.float64)
+    losses = np.zeros((len(frames), readout.loss_size))
     frames[:, [TOKEN, TARGET]] = rng.integers(CLASSES, size=(len(frames), 2)) if tokens else -1
     for a, b in blocks(len(frames), cuts):
-        x, target = X[inputs[a] : inputs[b]].copy(), targets[scored[a] : scored[b]]
-        chain.run(table_of(stages), t, frames[a:b], x, target, losses[a:b], Y[inputs[a] : inputs[b]])
+        x, target, y = X[inputs[a] : inputs[b]], targets[scored[a] : scored[b]], Y[inputs[a] : inputs[b]]
+        chain.run(table_of(stages), t, frames[a:b], x, target, losses[a:b], y.view(np.float32))
     numbers = [stage.counters[UPDATES] for stage in stages]
     state = [
         array for stage in stages for array in (stage.params, stage.moments, stage.grads, stage.state, stage.stats)

@@ -15,16 +15,16 @@ from typer.testing import CliRunner
 from zmq.utils.monitor import recv_monitor_message
 
 import streamrnn as sr
-from streamrnn import client as clients
-from streamrnn.cli import app
-from streamrnn.keys import Key, Keys, connect_with, load
-from streamrnn.workers.gate import LARGEST_READ
+from streamrnn.cli.main import app
+from streamrnn.client import client as clients
+from streamrnn.protocol.keys import Key, Keys, connect_with, load
+from streamrnn.workers.admission.connections import LARGEST_READ
 from streamrnn.workers.publisher import LARGEST_SUBSCRIPTION
-from streamrnn.workers.questions import LARGEST_QUESTION
+from streamrnn.workers.supervision.control_protocol import LARGEST_QUESTION
 
 DOORS = {"gate": zmq.DEALER, "outputs": zmq.SUB, "control": zmq.DEALER}
 LARGEST = {"gate": LARGEST_READ, "outputs": LARGEST_SUBSCRIPTION, "control": LARGEST_QUESTION}
-MAGIC = b"srnn\x01"  # every message to and from the gate begins with it
+MAGIC = b"srnn\x02"  # every message to and from the gate begins with it
 LINES = 6  # of a client with two subscriptions: control, gate, to each subscription, and to the history for each
 NAME = "plain text for an eavesdropper"
 
@@ -119,7 +119,7 @@ def test_a_client_with_a_key_gets_in(daemon, ann):
     assert ann.outputs("mine", out.seq - 1, out.seq + 1)[0].y.tolist() == out.y.tolist()
     words = ["--control", daemon.addresses["control"], "--key", str(daemon.file("ann")), "--json"]
     assert json.loads(CliRunner().invoke(app, ["status", *words]).output)["state"] == ann.status()["state"] == "running"
-    knock(daemon, ann)  # what strangers must not get
+    knock(daemon, ann)  # what rejected must not get
 
 
 def new_key(daemon: str) -> Key:
@@ -141,7 +141,7 @@ def strange_keys(daemon: Daemon) -> dict[str, Key | None]:
 def test_a_stranger_gets_nothing_changes_nothing_and_is_counted(daemon, ann, kind):
     first, before = ann.step(0).seq, ann.status()
     with knocking(daemon, strange_keys(daemon)[kind]) as sockets:
-        wait_for(lambda: ann.status()["strangers"] >= before["strangers"] + len(DOORS))
+        wait_for(lambda: ann.status()["rejected"] >= before["rejected"] + len(DOORS))
         assert ann.step(1).seq == first + 1
         assert heard(sockets) == []
     assert ann.status()["refused"] == before["refused"]
@@ -149,7 +149,7 @@ def test_a_stranger_gets_nothing_changes_nothing_and_is_counted(daemon, ann, kin
 
 def test_a_revoked_client_is_out_at_once_and_the_others_stay(daemon, ann):
     daemon.keys.new("eve", daemon.file("eve"))
-    strangers = ann.status()["strangers"]
+    rejected = ann.status()["rejected"]
     with (
         daemon.client("eve", 1.0) as eve,
         eve.subscribe("ann", timeout=20.0) as outputs,
@@ -160,7 +160,7 @@ def test_a_revoked_client_is_out_at_once_and_the_others_stay(daemon, ann):
         assert ann.step(2, stream="ann").seq == next(outputs).seq
         written = thread.submit(bob.generate, b"The ", max_length=2500, temperature=1.0, seed=1)
         daemon.revoke("eve")
-        wait_for(lambda: ann.status()["strangers"] >= strangers + LINES)
+        wait_for(lambda: ann.status()["rejected"] >= rejected + LINES)
         for action in (eve.status, lambda: eve.step(2, stream="eve")):
             with pytest.raises(sr.DaemonGone):
                 action()
@@ -244,7 +244,7 @@ def test_without_keys_it_would_be_heard_and_files_are_the_users_alone(monkeypatc
         daemon.keys = None
         text = daemon.config.read_text()
         daemon.config.write_text(text.replace(daemon.addresses["outputs"], f"ipc://{daemon.folder}/outputs"))
-        monkeypatch.setenv("TMPDIR", str(daemon.folder))  # where the inner sockets are
+        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)  # then the inner sockets are in the state folder
         before = os.umask(0)
         try:
             daemon.start()
@@ -255,8 +255,10 @@ def test_without_keys_it_would_be_heard_and_files_are_the_users_alone(monkeypatc
         assert MAGIC in there
         assert MAGIC in back
         state = daemon.folder / "state"
-        (inner,) = daemon.folder.glob("streamrnn-*")
-        folders = {path: mode(path) for path in (state, state / "checkpoints", inner, *inner.iterdir())}
+        inner = state / "sockets"
+        within = [path for path in inner.iterdir() if path.is_dir()]
+        assert within
+        folders = {path: mode(path) for path in (state, state / "checkpoints", inner, *within)}
         assert set(folders.values()) == {0o700}, folders
         sockets = {path: mode(path) for path in (daemon.folder / "outputs", state / "command")}
         assert set(sockets.values()) == {0o600}, sockets

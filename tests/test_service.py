@@ -24,12 +24,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.live import Live
 
-from streamrnn import cli, logs
+from streamrnn.cli import main as cli
+from streamrnn.cli.exits import Exit
 from streamrnn.config import parse
-from streamrnn.exits import Exit
-from streamrnn.service import ServiceManager, watchdog_seconds
 from streamrnn.workers import supervisor
-from streamrnn.workers.member import Failure
+from streamrnn.workers.supervision import logs
+from streamrnn.workers.supervision.service_manager import ServiceManager, watchdog_seconds
+from streamrnn.workers.worker import Failure
 
 UNIT = Path(__file__).parent.parent / "configs" / "streamrnn@.service"
 TEXT = b"the quick brown fox"
@@ -92,7 +93,7 @@ def served():
         for dies in (True, False):
             with Listener(name) as listener:
                 daemon.lines.clear()
-                daemon.start("--log", "json", "--resume-if-any")
+                daemon.start("--log", "json")
                 if dies:
                     daemon.workers()["stages-0"].kill()
                 with daemon.client() as client:
@@ -162,15 +163,16 @@ def test_a_reload_changes_the_level_of_the_log_and_names_what_does_not_change(se
     assert words == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
 
 
-def test_where_all_that_was_kept_is_damaged_no_flag_begins_anew():
+def test_where_all_that_was_kept_is_damaged_nothing_begins_anew_by_itself():
     with Daemon() as daemon:
         config = parse(daemon.config.read_text())
         bad = config.checkpoints / "00000001"
         bad.mkdir(parents=True)
         (bad / "manifest.json").write_text("{")
-        for or_begin in (False, True):
+        (config.folder / "run").write_text("0123456789abcdef 1")
+        for resume in (False, True):
             with pytest.raises(Failure, match="nothing to resume: there is no good checkpoint"):
-                supervisor.Supervisor(config, resume=True, or_begin=or_begin)
+                supervisor.Supervisor(config, resume=resume)
 
 
 def test_a_reload_is_announced_and_its_end_too(tmp_path):
@@ -272,12 +274,14 @@ def test_what_comes_and_goes_is_told_once(capsys):
     ]
     times = iter([when for when, _, _ in looks])
     changes = logs.Changes(lambda: now)
-    for _, full, refused in looks:
+    for when, full, refused in looks:
         now = next(times)
-        changes.look({"full": full, "refused": refused})
+        left = {"frames": 12_345, "seconds": 2.6} if 1.0 <= when <= 3.0 else None
+        changes.look({"full": full, "refused": refused, "catching_up": left})
     assert capsys.readouterr().err.splitlines() == [
         "streamrnn: no frames are taken: no room",
         "streamrnn: 2 messages refused, 2 in all",
+        "streamrnn: catching up: 12,345 frames to go through again, about 3 s",
         "streamrnn: there is room again, frames are taken",
         "streamrnn: 3 messages refused, 5 in all",
         "streamrnn: 1 messages refused, 2 in all",

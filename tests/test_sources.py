@@ -5,14 +5,16 @@ import os
 import types
 from pydoc_data.topics import topics
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamrnn import config as cf
-from streamrnn.sources import PipeSource, SensorSource, SourceError, TextSource, open_source, open_text, sensor_names
+from streamrnn.sources import NoSource, Source, SourceError, SourceTable, open_source, reading
+from streamrnn.sources.sensors import SensorsConfig, SensorSource, sensor_names
+from streamrnn.sources.text import PipeSource, TextConfig, TextSource, open_text
 
 
 class Clock:
@@ -201,16 +203,21 @@ def test_a_dash_is_standard_input():
         os.close(reader)
 
 
+def opened(table: SourceTable) -> Source | None:
+    """As the gate opens what it is told in JSON."""
+    return open_source(msgspec.to_builtins(table))
+
+
 def test_the_config_says_which_source_it_is(tmp_path):
     path = tmp_path / "text"
     path.write_bytes(b"abc")
-    assert open_source(cf.NoSource()) is None
-    assert drain(open_source(cf.TextConfig(path=str(path), passes=2))) == b"abcabc"
-    assert drain(open_source(cf.TextConfig(passes=0), str(path))) == b"abc"  # on the command line: once
-    sensors = open_source(cf.SensorsConfig())
+    assert opened(NoSource()) is None
+    assert drain(opened(TextConfig(path=str(path), passes=2))) == b"abcabc"
+    assert drain(opened(reading(str(path), TextConfig(passes=0)))) == b"abc"  # on the command line: once
+    sensors = opened(SensorsConfig())
     assert isinstance(sensors, SensorSource)
     assert sensors.names == sensor_names()
-    default = open_source(cf.TextConfig())
+    default = opened(TextConfig())
     assert drain(default) == "\n\n".join(topics.values()).encode()
 
 
@@ -224,7 +231,7 @@ def test_sensors_are_read_on_a_steady_clock():
         assert source.delay() == 0
         assert source.read(0).shape == (0, source.size)
         frames = source.read(100)
-        assert (frames.shape, frames.dtype) == ((1, source.size), np.float32)
+        assert (frames.shape, frames.dtype) == ((1, source.size), np.float64)
         assert np.isfinite(frames).all()
         assert (frames >= 0).all()
         assert source.read(100).shape == (0, source.size)
@@ -238,8 +245,8 @@ def test_sensors_are_read_on_a_steady_clock():
 def test_rates_are_the_logarithm_of_bytes_per_second(monkeypatch):
     clock = Clock()
     counters = types.SimpleNamespace(read_bytes=100, write_bytes=0, bytes_recv=5000, bytes_sent=7)
-    monkeypatch.setattr(psutil, "disk_io_counters", lambda: counters)
-    monkeypatch.setattr(psutil, "net_io_counters", lambda: counters)
+    monkeypatch.setattr(psutil, "disk_io_counters", lambda **_: counters)
+    monkeypatch.setattr(psutil, "net_io_counters", lambda **_: counters)
     source = SensorSource(10, clock)
     clock.now += 0.5
     counters.read_bytes, counters.bytes_recv, counters.bytes_sent = 600, 5001, 0  # the last one started again
@@ -247,11 +254,11 @@ def test_rates_are_the_logarithm_of_bytes_per_second(monkeypatch):
 
 
 def test_counters_that_a_machine_lacks_read_as_0(monkeypatch):
-    def missing():
+    def missing(**_):
         raise FileNotFoundError("/proc/diskstats")
 
     monkeypatch.setattr(psutil, "disk_io_counters", missing)
-    monkeypatch.setattr(psutil, "net_io_counters", lambda: None)
+    monkeypatch.setattr(psutil, "net_io_counters", lambda **_: None)
     assert SensorSource().read(1)[0, -4:].tolist() == [0, 0, 0, 0]
 
 

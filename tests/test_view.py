@@ -10,19 +10,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from streamrnn.view import (
-    LEVELS,
-    LiveView,
-    banner,
-    duration,
-    log_line,
-    panel,
-    printable,
-    resample,
-    short,
-    sparkline,
-    summary,
-)
+from streamrnn.cli.view import LEVELS, LiveView, banner, log_line, panel, resample, sparkline, summary
+from streamrnn.workers.supervision.wording import duration, printable, short
 
 LOSSES = st.lists(st.floats(width=32), max_size=60)
 FINITE = st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=60)
@@ -41,6 +30,7 @@ STATUS = {
 SHA256, CHECKPOINT = "0123456789abcdef" * 4, "/a/very/long/folder" * 6
 RESULT = {
     "frames": 400_000,
+    "new_frames": 400_000,
     "seconds": 30.0,
     "frames_per_second": 13_333.3,
     "loss": 1.5,
@@ -245,6 +235,8 @@ def test_the_summary_says_what_it_came_to(change, loss):
     text = file.getvalue()
     for part in ("400,000  in 30.0 s, 13,333 a second", loss, SHA256, CHECKPOINT):
         assert part in text
+    summary(Console(file=file, width=80), RESULT | {"frames": 1_400_000})
+    assert "1,400,000  in the run, 400,000 of them in 30.0 s, 13,333 a second" in file.getvalue()
     summary(Console(file=file, width=80), RESULT | {"checkpoint": None})
     assert file.getvalue().rstrip().endswith("none")
 

@@ -1,11 +1,13 @@
 """Words as tokens."""
 
+from unicodedata import normalize
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import streamrnn as sr
-from streamrnn.vocabulary import END, UNKNOWN
+from streamrnn.model.vocabulary import END, UNKNOWN
 
 
 def test_words_get_tokens_as_they_come_until_there_are_no_more():
@@ -40,3 +42,56 @@ def test_kept_words_are_as_good_as_the_vocabulary(texts, size):
 def test_words_that_do_not_fit_are_refused(size, words):
     with pytest.raises(ValueError, match="do not fit into"):
         sr.Vocabulary(size, words)
+
+
+SCRIPTS = [
+    ("हिन्दी भाषा", 2),  # vowel signs and viramas
+    ("বাংলা ভাষা", 2),
+    ("தமிழ் மொழி", 2),
+    ("ශ්‍රී ලංකා", 2),  # a joiner within a word
+    ("می‌خواهم بروم", 2),  # a non-joiner within a word
+    ("السَّلَامُ عَلَيْكُمْ", 2),  # vowel points
+    ("שָׁלוֹם עוֹלָם", 2),
+    ("ру́сский язы́к", 2),  # stress marks that no composed character has
+    ("한국어 말", 2),
+    ("カタカナ", 1),
+    ("日本", 2),  # without spaces: a character each
+    ("don't l’été", 2),
+    ("3.14 1,000 a_b", 3),
+    ("quarante-deux", 3),
+    ("what? no!", 4),
+    ("👩‍👩‍👧 🇫🇷", 2),
+    ("\ufeffone\u200b two\r\n\tthree\xa0four", 4),  # a byte order mark and kinds of spaces
+    ("", 0),
+    (" \n", 0),
+]
+
+
+@pytest.mark.parametrize(("text", "count"), SCRIPTS)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_words_end_where_unicode_says(text, count, form):
+    tokens = sr.Vocabulary(20).tokens(normalize(form, text))
+    assert tokens == [*range(2, 2 + count), END]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Straße", "STRASSE"),
+        ("ΣΊΣΥΦΟΣ", "Σίσυφος"),
+        ("ﬁn", "FIN"),
+        ("İstanbul", "i\u0307stanbul"),
+        ("Ёжик", "е\u0308жик"),
+        ("Tiếng", normalize("NFD", "TIẾNG")),
+        ("한국", normalize("NFD", "한국")),
+        ("5 Å", "5 \u212b"),  # the sign of the unit
+        ("ᾳ", "ΑΙ"),
+        ("Եւ", "և"),
+    ],
+)
+def test_case_and_encoding_do_not_count(one, other):
+    vocabulary = sr.Vocabulary(20)
+    assert vocabulary.tokens(one) == vocabulary.tokens(other, learn=False)
+    words = other.split()
+    assert UNKNOWN not in sr.Vocabulary(20, words).tokens(one, learn=False)
+    assert all(word == normalize("NFC", word) for word in vocabulary.words)

@@ -5,17 +5,29 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamrnn import wire
-from streamrnn.frames import COLUMNS
-from streamrnn.wire import HEADER, LONGEST_TEXT, Message, WireError, as_text, pack, size_in_bytes, text_of, unpack
+from streamrnn.kernels import messages as names
+from streamrnn.kernels.frames import COLUMNS
+from streamrnn.kernels.messages import HEADER
+from streamrnn.protocol.wire import (
+    LONGEST_TEXT,
+    Message,
+    WireError,
+    as_numbers,
+    as_text,
+    bytes_of,
+    pack,
+    size_in_bytes,
+    text_of,
+    unpack,
+)
 
 int64 = st.integers(-(2**63), 2**63 - 1)
 counts = st.integers(0, 4)
 
 
-def floats(rng, *shape):
+def floats(rng, kind, *shape):
     """Any bits at all, NaN and infinity among them."""
-    return rng.integers(0, 2**32, shape, np.uint32).view(np.float32)
+    return rng.integers(0, 2 ** (8 * kind.itemsize), shape, f"u{kind.itemsize}").view(kind)
 
 
 @st.composite
@@ -23,7 +35,13 @@ def messages(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     frames, vectors, width, extra = (draw(counts) for _ in range(4))
     rows = rng.integers(-(2**63), 2**63 - 1, (frames, COLUMNS), endpoint=True)
-    return Message(draw(int64), draw(int64), draw(int64), rows, floats(rng, vectors, width), floats(rng, extra))
+    kind = draw(st.sampled_from([np.dtype(np.float32), np.dtype(np.float64)]))
+    values = floats(rng, kind, vectors, width), floats(rng, np.dtype(np.float64), extra)
+    return Message(draw(int64), draw(int64), draw(int64), rows, *values)
+
+
+def size_of(message):
+    return size_in_bytes(len(message.frames), *message.vectors.shape, message.vectors.itemsize, len(message.extra))
 
 
 def accepted(data):
@@ -33,7 +51,7 @@ def accepted(data):
     except WireError:
         return None
     assert message.frames.shape[1] == COLUMNS
-    assert size_in_bytes(len(message.frames), *message.vectors.shape, len(message.extra)) == len(data)
+    assert size_of(message) == len(data)
     assert pack(message) == data
     return message
 
@@ -42,7 +60,7 @@ def accepted(data):
 @given(messages())
 def test_a_message_comes_back(message):
     data = pack(message)
-    assert len(data) == size_in_bytes(len(message.frames), *message.vectors.shape, len(message.extra))
+    assert len(data) == size_of(message)
     for buffer in (data, memoryview(data), bytearray(data)):
         back = unpack(buffer)
         assert back[:3] == message[:3]
@@ -54,19 +72,16 @@ def test_a_message_comes_back(message):
 
 def test_the_layout_is_as_documented():
     frames, vectors = np.arange(5, 15).reshape(2, 5), np.float32([[1, 2, 3]])
-    data = pack(Message(1, 2, 3, frames, vectors, np.float32([4, 5])))
-    header = [int.from_bytes(b"srnn\1\0\0\0", "little"), 1, 2, 3, 2, 1, 3, 2]
-    assert data == b"".join(
-        (
-            np.array([*header, *range(5, 15)], "<i8").tobytes(),
-            np.array([1, 2, 3, 4, 5], "<f4").tobytes(),
-        )
-    )
-    assert pack(Message(7)) == np.array([header[0], 7, 0, 0, 0, 0, 0, 0], "<i8").tobytes()
+    magic = int.from_bytes(b"srnn\2\0\0\0", "little")
+    for kind, size in (("<f4", 4), ("<f8", 8)):
+        data = pack(Message(1, 2, 3, frames, vectors.astype(kind), np.array([4.0, 5])))
+        rows = np.array([magic, 1, 2, 3, 2, 1, 3, size, 2, *range(5, 15)], "<i8").tobytes()
+        assert data == rows + np.array([4, 5], "<f8").tobytes() + np.array([1, 2, 3], kind).tobytes()
+    assert pack(Message(7)) == np.array([magic, 7, 0, 0, 0, 0, 0, 8, 0], "<i8").tobytes()
 
 
 def test_arrays_of_a_message_are_read_only_views():
-    data = pack(Message(1, 2, 3, np.ones((2, COLUMNS), np.int64), np.ones((1, 2), np.float32), np.ones(3, np.float32)))
+    data = pack(Message(1, 2, 3, np.ones((2, COLUMNS), np.int64), np.ones((1, 2), np.float32), np.ones(3)))
     for array in unpack(data)[3:]:
         assert not array.flags.writeable
         assert array.base is not None
@@ -83,19 +98,19 @@ def test_random_bytes_are_refused_or_make_sense(data):
 @given(
     messages(), st.integers(0, HEADER - 1), st.sampled_from([-1, 0, 1, 2, 2**31, 2**62, 2**63 - 1, -(2**63)]) | int64
 )
-@example(Message(1), wire.H_VECTORS, 2**62)
-@example(Message(1), wire.H_WIDTH, 2**62)
-@example(Message(1, vectors=np.zeros((1, 1), np.float32)), wire.H_WIDTH, -1)
+@example(Message(1), names.H_VECTORS, 2**62)
+@example(Message(1), names.H_WIDTH, 2**62)
+@example(Message(1, vectors=np.zeros((1, 1), np.float32)), names.H_WIDTH, -1)
 def test_a_header_that_lies_is_refused_or_makes_sense(message, position, value):
     header = np.frombuffer(pack(message), np.int64, HEADER).copy()
     header[position] = value
     changed = accepted(header.tobytes() + pack(message)[8 * HEADER :])
-    if position == wire.H_MAGIC:
-        assert (changed is None) == (value != wire.MAGIC)
-    elif position in (wire.H_KIND, wire.H_EPOCH, wire.H_NUMBER):
+    if position == names.H_MAGIC:
+        assert (changed is None) == (value != names.MAGIC)
+    elif position in (names.H_KIND, names.H_EPOCH, names.H_NUMBER):
         assert changed[position - 1] == value
-    elif position in (wire.H_FRAMES, wire.H_EXTRA):
-        before = len(message.frames if position == wire.H_FRAMES else message.extra)
+    elif position in (names.H_FRAMES, names.H_EXTRA):
+        before = len(message.frames if position == names.H_FRAMES else message.extra)
         assert (changed is None) == (value != before)
 
 
@@ -133,7 +148,19 @@ def test_a_text_comes_back_up_to_the_longest_whole_characters(text):
         assert len((came + text[len(came)]).encode()) > LONGEST_TEXT
 
 
-@pytest.mark.parametrize("extra", [b"", b"\0\0\0\0", b"\xff\xfe\xfd\xfc", b"ab\xc3\0"])
+@pytest.mark.parametrize("extra", [b"", bytes(8), b"\xff\xfe\xfd\xfcabcd", b"abcdef\xc3\0"])
 def test_any_bytes_are_read_as_some_text(extra):
-    text = text_of(Message(5, extra=np.frombuffer(extra, np.float32)))
+    text = text_of(Message(5, extra=np.frombuffer(extra)))
     assert text == extra.rstrip(b"\0").decode(errors="replace")
+
+
+@given(st.binary(max_size=40))
+def test_bytes_come_back(data):
+    assert bytes_of(unpack(pack(Message(1, extra=as_numbers(data))))) == data
+
+
+@given(st.integers(0, 2**64 - 1), st.binary(max_size=16).filter(lambda data: len(data) % 8 == 0))
+def test_bytes_that_tell_of_more_than_there_are_are_those_there_are(count, data):
+    extra = np.frombuffer(count.to_bytes(8, "little") + data)
+    assert bytes_of(Message(1, extra=extra)) == data[:count]
+    assert bytes_of(Message(1)) == b""

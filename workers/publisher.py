@@ -2,8 +2,8 @@
 
 A subscription is a stream's name and a zero byte, or nothing for all streams. Each one is answered with an empty
 message on its own topic, so that a client knows from when on it misses nothing. The number in each message's header is
-the place (`streamrnn.frames.places`) of the last row in its stream's message before, -1 if there was none: who hears
-another one has missed something, and can ask for it while it is in the history.
+the place (`streamrnn.kernels.frames.places`) of the last row in its stream's message before, -1 if there was none: who
+hears another one has missed something, and can ask for it while it is in the history.
 """
 
 from collections import deque
@@ -12,14 +12,21 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import zmq
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
-from streamrnn import checkpoint
-from streamrnn.frames import EMIT, FLAGS, INPUT, STREAM, places
-from streamrnn.wire import ALIVE, BARRIER, CREDIT, NAME, OUTPUT, PREVIEW, Message, WireError, pack, text_of, unpack
-from streamrnn.workers.door import open_door
-from streamrnn.workers.member import Member, received
+from streamrnn.kernels.frames import EMIT, FLAGS, INPUT, SEQ, STREAM, places
+from streamrnn.kernels.messages import ALIVE, BARRIER, CREDIT, EVICT, NAME, OUTPUT, RESTORE
+from streamrnn.kernels.readouts import LOSS, RELATIVE
+from streamrnn.protocol.wire import PREVIEW, Message, WireError, as_numbers, bytes_of, pack, text_of, unpack
+from streamrnn.storage import checkpoint, files
+from streamrnn.storage.files import NOT_JSON
+from streamrnn.storage.manifest import read_manifest
+from streamrnn.workers.authenticated_socket import open_authenticated
+from streamrnn.workers.worker import Worker, received
 
 RECENT, LAST = 10_000, 100_000  # frames scored
 MESSAGES = 64  # taken from one socket before the others are looked at
@@ -32,11 +39,11 @@ NONE = -1  # instead of a place or a number
 
 
 class Score:
-    """Prequential loss: over all, over the last frames, and as a curve. In nats."""
+    """Prequential loss: over all, over the `kept` last frames, and as a curve. In nats."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: int = LAST) -> None:
         self.scored, self.total = 0, 0.0
-        self.last = np.zeros(LAST)
+        self.last = np.zeros(kept)
         self.curve: list[float] = []
         self.step = CURVE_STEP
         self._open: list[np.ndarray] = []
@@ -45,9 +52,10 @@ class Score:
     def add(self, losses: np.ndarray) -> None:
         """Take the losses of a message, NaN where nothing was scored."""
         losses = losses[~np.isnan(losses)].astype(np.float64)
-        self.last[np.arange(self.scored, self.scored + len(losses)) % LAST] = losses
+        self.last[np.arange(self.scored, self.scored + len(losses)) % len(self.last)] = losses
         self.scored += len(losses)
-        self.total += float(losses.sum())
+        # one by one: the sum is the same whatever came in one message
+        self.total = float(np.add.accumulate(np.append(self.total, losses))[-1])
         self._open.append(losses)
         self._open_count += len(losses)
         if self._open_count >= self.step:
@@ -80,13 +88,15 @@ class Score:
         self._open_count = len(tensors["open"])
 
     def mean(self, count: int | None = None) -> float:
-        """Mean loss over the last `count` frames scored (LAST at most), over all without a count; NaN before any."""
+        """Mean loss over the last `count` frames scored, over all without a count; NaN before any."""
         if not self.scored:
             return nan
         if count is None:
             return self.total / self.scored
-        count = min(count, self.scored, LAST)
-        return float(self.last[np.arange(self.scored - count, self.scored) % LAST].mean())
+        kept = len(self.last)
+        count, end = min(count, self.scored, kept), self.scored % kept
+        newest, older = self.last[max(0, end - count) : end], self.last[kept - max(0, count - end) :]
+        return float(newest.sum() + older.sum()) / count
 
     def facts(self) -> dict[str, Any]:
         """For the supervisor; None stands for "nothing yet"."""
@@ -136,14 +146,16 @@ class History:
 class Publisher:
     """The publisher's process."""
 
-    def __init__(self, member: Member) -> None:
-        self.member = member
-        self.order = member.first_order()
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.order = worker.first_order()
         self.score = Score()
+        self.relative = Score(RECENT)  # of what has no units, see `streamrnn.kernels.readouts`
         self.rows = self.credited = self.inputs = self.bad = 0
         self.history = History(self.order["history"])
-        self.newest = np.full(self.order["max_streams"], NONE)  # the place of each stream's last row
+        self.newest = np.full(self.order["places"], NONE)  # the place of each stream's last row
         self.since = np.zeros_like(self.newest)  # the place from which on a number has meant its stream
+        self.before = np.full_like(self.newest, NONE)  # the place of the last row that the stream had before that
         self.place = NONE  # of the last row
         if self.order["resume"]:
             self.restore(Path(self.order["resume"]))
@@ -151,28 +163,28 @@ class Publisher:
         self.preview = self.order["streams"].index(PREVIEW) if PREVIEW in self.order["streams"] else -1
         self.wanted = False  # somebody has subscribed; that they are gone again nobody can tell for sure
         options = {zmq.MAXMSGSIZE: LARGEST_SUBSCRIPTION, zmq.XPUB_VERBOSE: 1}
-        self.door = open_door(member, zmq.XPUB, self.order["outputs"], options, self.order["keys"])
-        self.source = member.socket(zmq.PULL, bind=self.order["frames_in"])
-        self.credit = member.socket(zmq.PUSH, connect=self.order["to_gate"])
+        self.frontend = open_authenticated(worker, zmq.XPUB, self.order["outputs"], options, self.order["keys"])
+        self.source = worker.socket(zmq.PULL, bind=self.order["frames_in"])
+        self.credit = worker.socket(zmq.PUSH, connect=self.order["to_gate"])
 
     def run(self) -> None:
         """Until told to stop."""
         poller = self.poller()
-        self.member.report("ready")
+        self.worker.begin()
         while True:
-            if self.door.look():  # whoever was here subscribes anew, to another socket
+            if self.frontend.look():  # whoever was here subscribes anew, to another socket
                 poller = self.poller()
-            ready = dict(poller.poll(200))
-            if self.door.socket in ready:
-                for data in chain.from_iterable(received(self.door.socket, MESSAGES)):
+            ready = self.worker.poll(poller)
+            if self.frontend.socket in ready:
+                for data in chain.from_iterable(received(self.frontend.socket, MESSAGES)):
                     self.hear(data)
             if self.source in ready:
                 for data, *_ in received(self.source, MESSAGES):
                     self.take(data)
                 self.give_credit()
-            self.member.beat(self.facts)
-            if self.member.control in ready:
-                order = self.member.order()
+            self.worker.beat(self.facts)
+            if self.worker.control in ready:
+                order = self.worker.order()
                 if order["kind"] == "stop":
                     return
                 if order["kind"] == "history":
@@ -181,7 +193,7 @@ class Publisher:
     def poller(self) -> zmq.Poller:
         """For all that comes in."""
         poller = zmq.Poller()
-        for socket in (self.source, self.door.socket, self.member.control):
+        for socket in (self.source, self.frontend.socket, self.worker.control):
             poller.register(socket, zmq.POLLIN)
         return poller
 
@@ -194,7 +206,10 @@ class Publisher:
 
     def facts(self) -> dict[str, Any]:
         """How far it is, for the supervisor."""
-        return {"inputs": self.inputs, "bad": self.bad, "strangers": self.door.strangers, **self.score.facts()}
+        through = {"inputs": self.inputs, "seq": (self.place + 1) // 2}  # of all frames, those of previews too
+        relative = self.relative.mean(RECENT) if self.relative.scored else None
+        facts = {"bad": self.bad, "rejected": self.frontend.rejected, "relative_loss": relative}
+        return through | facts | self.score.facts()
 
     def hear(self, data: bytes) -> None:
         """One message from who listens: that somebody came (\\1 topic) or went (\\0 topic).
@@ -203,7 +218,7 @@ class Publisher:
         """
         if data[:1] == b"\1":
             self.wanted = True
-            self.door.socket.send_multipart([data[1:], pack(Message(ALIVE, self.order["epoch"], self.place))])
+            self.frontend.socket.send_multipart([data[1:], pack(Message(ALIVE, self.order["epoch"], self.place))])
         elif data[:1] != b"\0":
             self.bad += 1
 
@@ -220,61 +235,95 @@ class Publisher:
             self.rows += len(message.frames)
             counted = message.frames[:, STREAM] != self.preview
             self.inputs += int(np.count_nonzero(message.frames[counted, FLAGS] & INPUT))
-            self.score.add(message.extra)
+            losses = message.extra.reshape(len(message.frames), -1)
+            self.score.add(losses[:, LOSS])
+            if losses.shape[1] > RELATIVE:
+                self.relative.add(losses[:, RELATIVE])
             if self.wanted:
-                publish(self.door.socket, message, self.topics, self.newest)
+                publish(self.frontend.socket, message, self.topics, self.newest)
             place = places(message.frames)
             self.newest[message.frames[:, STREAM]] = place
             self.place = int(place[-1])
             self.history.add(message, data)
         elif message.kind == NAME:
-            name = text_of(message)
-            self.topics[message.number] = topic(name)
-            self.newest[message.number], self.since[message.number] = NONE, self.place + 1
-            if name == PREVIEW or message.number == self.preview:
-                self.preview = message.number if name == PREVIEW else -1
+            self.open(message.number, text_of(message), NONE)
+        elif message.kind == EVICT:
+            self.evict(message)
+        elif message.kind == RESTORE:
+            self.restore_stream(message)
         elif message.kind == BARRIER:
             self.save(message.number)
 
+    def open(self, number: int, name: str, newest: int) -> None:
+        """A number means that stream from here on, whose last row so far had that place."""
+        self.topics[number] = topic(name)
+        self.newest[number] = self.before[number] = newest
+        self.since[number] = self.place + 1
+        if name == PREVIEW or number == self.preview:
+            self.preview = number if name == PREVIEW else -1
+
+    def evict(self, message: Message) -> None:
+        """A stream goes: the gate gets what is kept of it here."""
+        del self.topics[message.number]
+        state = save({"newest": self.newest[[message.number]]})
+        event = int(message.frames[0, SEQ])
+        self.credit.send(pack(Message(EVICT, self.order["epoch"], event, extra=as_numbers(state))))
+
+    def restore_stream(self, message: Message) -> None:
+        """A stream that was evicted comes back."""
+        try:
+            state = load(bytes_of(message))
+            name, newest = msgspec.json.decode(state["gate"].tobytes())["name"], int(state["newest"][0])
+        except (SafetensorError, KeyError, IndexError, TypeError, *NOT_JSON):
+            self.bad += 1
+            return
+        self.open(message.number, name, newest)
+
     def fits(self, message: Message) -> bool:
         """Whether the outputs are of streams that there are, and as many as their frames ask for; or the name."""
-        if message.kind == NAME:
+        if message.kind == EVICT:
+            return message.number in self.topics and len(message.frames) == 1
+        if message.kind in (NAME, RESTORE):
             return 0 <= message.number < len(self.newest)
         if message.kind != OUTPUT:
             return True
         streams = set(message.frames[:, STREAM].tolist())
-        counts = int(np.count_nonzero(emits(message))), len(message.frames)
+        counts = int(np.count_nonzero(emits(message))), self.order["losses"] * len(message.frames)
         return bool(streams) and streams <= self.topics.keys() and counts == (len(message.vectors), len(message.extra))
 
     def save(self, number: int) -> None:
         """Write what has been counted into the checkpoint that a barrier names."""
-        folder = checkpoint.temporary_name(Path(self.order["checkpoints"]) / checkpoint.number_name(number))
-        tensors = {"newest": self.newest, "since": self.since, "place": np.array([self.place]), **self.score.tensors()}
-        self.member.save(
+        folder = files.temporary_name(Path(self.order["checkpoints"]) / checkpoint.number_name(number))
+        places = {"newest": self.newest, "since": self.since, "place": np.array([self.place])}
+        relative = {f"relative.{name}": tensor for name, tensor in self.relative.tensors().items()}
+        tensors = {name: tensor.copy() for name, tensor in (places | self.score.tensors() | relative).items()}
+        self.worker.save(
             number, lambda: {SCORE_FILE: checkpoint.write_tensors(folder / SCORE_FILE, tensors)}, **self.facts()
         )
 
     def restore(self, folder: Path) -> None:
         """Go on from a checkpoint."""
-        manifest = checkpoint.read_manifest(folder)
+        manifest = read_manifest(folder)
         if SCORE_FILE not in manifest.sha256:
             return
         tensors = checkpoint.read_tensors(folder / SCORE_FILE, manifest)
         streams = min(len(self.newest), len(tensors["newest"]))
         self.newest[:streams], self.since[:streams] = tensors["newest"][:streams], tensors["since"][:streams]
         self.place = self.history.gone = int(tensors["place"][0])
-        if self.order["score"]:
-            self.score.restore(tensors)
-            self.inputs = manifest.score["inputs"]
+        self.score.restore(tensors)
+        if relative := {name.removeprefix("relative."): tensor for name, tensor in tensors.items() if "." in name}:
+            self.relative.restore(relative)  # checkpoints of before 0.2 have none
+        self.inputs = manifest.score["inputs"]
 
     def tell(self, order: dict[str, Any]) -> None:
         """Answer who asks for outputs of before: those of a stream between two places, as far as they are here."""
         name, after, before = order["stream"], order["after"], order["before"]
         number = next((number for number, text in self.topics.items() if text == topic(name)), NONE)
+        known = number != NONE and after >= int(self.before[number])
         after = max(after, int(self.since[number]) - 1)
         found, until = self.history.part(number, after, before)
-        whole = number != NONE and self.history.gone <= after
-        self.member.report("history", found, asker=order["asker"], number=order["number"], whole=whole, until=until)
+        whole = known and self.history.gone <= after
+        self.worker.report("history", found, asker=order["asker"], number=order["number"], whole=whole, until=until)
 
 
 def topic(name: str) -> bytes:
@@ -291,7 +340,8 @@ def emits(message: Message) -> np.ndarray:
 def rows_of(message: Message, own: np.ndarray) -> Message:
     """The message of those rows alone."""
     vectors = message.vectors[own[emits(message)]]
-    return message._replace(frames=message.frames[own], vectors=vectors, extra=message.extra[own])
+    losses = message.extra.reshape(len(message.frames), -1)[own].reshape(-1)
+    return message._replace(frames=message.frames[own], vectors=vectors, extra=losses)
 
 
 def publish(outputs: zmq.Socket, message: Message, topics: dict[int, bytes], newest: np.ndarray) -> None:
@@ -302,6 +352,6 @@ def publish(outputs: zmq.Socket, message: Message, topics: dict[int, bytes], new
         outputs.send_multipart([topics[stream], pack(part._replace(number=int(newest[stream])))])
 
 
-def main(member: Member) -> None:
+def main(worker: Worker) -> None:
     """Run until told to stop."""
-    Publisher(member).run()
+    Publisher(worker).run()

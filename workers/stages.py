@@ -8,25 +8,48 @@ from typing import Any
 
 import numpy as np
 import zmq
+from safetensors import SafetensorError
+from safetensors.numpy import load
+from safetensors.numpy import save as save_bytes
 
-from streamrnn import checkpoint
-from streamrnn.buffers import SKIPPED, table_of
-from streamrnn.frames import COLUMNS, STREAM
-from streamrnn.network import Network
-from streamrnn.schedule import new_schedule
-from streamrnn.wire import FRAMES, H_NUMBER, HEADER, LONGEST_TEXT, OUTPUT, size_in_bytes
-from streamrnn.workers import loop
-from streamrnn.workers.member import Member
+from streamrnn.kernels.buffers import SKIPPED, table_of
+from streamrnn.kernels.frames import COLUMNS, SEQ, STREAM
+from streamrnn.kernels.messages import (
+    DOUBLE,
+    EVICT,
+    FLOAT,
+    FRAMES,
+    H_BYTES,
+    H_EXTRA,
+    H_FRAMES,
+    H_NUMBER,
+    H_VECTORS,
+    H_WIDTH,
+    HEADER,
+    OUTPUT,
+)
+from streamrnn.kernels.schedule import new_schedule
+from streamrnn.model.network import Network
+from streamrnn.protocol.wire import LONGEST_TEXT, Message, as_numbers, bytes_of, pack, size_in_bytes, unpack
+from streamrnn.storage import checkpoint, files, network_state, stream_state
+from streamrnn.storage.manifest import CheckpointError, read_manifest
+from streamrnn.workers.kernels import loop
+from streamrnn.workers.worker import Worker
 
 # parameters times frames: as much work as costs a good deal more than a message; small layers send frames together
 FLUSH_AT = 2**18
-# parameters times frames between two looks at orders and the clock: well under a second, that of a heartbeat
-WORK = 2**33
+NOTE, NOTE_OUTPUT = 2**12, 2**7  # bytes of what the gate knows of a stream, at most, and for each number of an output
 
 
 def message_buffer(frames: int, vectors: int, width: int, extra: int) -> np.ndarray:
     """Room for the largest message with those counts, or for a text."""
-    return np.zeros(size_in_bytes(frames, vectors, width, extra) // 8 + LONGEST_TEXT, np.int64)
+    return np.zeros(size_in_bytes(frames, vectors, width, DOUBLE, extra) // 8 + LONGEST_TEXT, np.int64)
+
+
+def stream_buffer(net: Network) -> np.ndarray:
+    """Room for the state of a stream: what all stages keep of it, and gate and publisher."""
+    size = stream_state.most_bytes(net.stages) + NOTE + NOTE_OUTPUT * net.readout.size
+    return message_buffer(1, 0, 0, size // 8 + 2)
 
 
 def make_links(net: Network, first: int, last: int, order: dict[str, Any], sockets: list[int]) -> loop.Links:
@@ -38,59 +61,69 @@ def make_links(net: Network, first: int, last: int, order: dict[str, Any], socke
     polls = np.zeros((3, 2), np.int64)
     polls[:, 0] = handles[:3].view(np.int64)
     polls[:, 1] = np.where(polls[:, 0] != 0, loop.POLL_IN << 32, 0xFFFFFFFF)  # a descriptor of -1 is passed over
-    state, parameters = np.zeros(16, np.int64), sum(len(stage.stage.params) for stage in part)
+    state, parameters = np.zeros(loop.STATE, np.int64), sum(len(stage.stage.params) for stage in part)
     state[loop.EPOCH], state[loop.TARGET_WIDTH] = order["epoch"], targets
     ends_in_readout = last == len(net.stages)
+    doubles = ends_in_readout and not net.readout.classes
+    extra = net.readout.loss_size if ends_in_readout else targets
+    state[loop.LOSSES] = net.readout.loss_size
     state[loop.OUT_KIND] = OUTPUT if ends_in_readout else FRAMES
+    state[loop.OUT_BYTES] = DOUBLE if doubles else FLOAT
     state[loop.FLUSH_AT] = block if ends_in_readout else FLUSH_AT // parameters
-    state[loop.TURNS] = min(max(WORK // (parameters * net.window), 1), 256)
     return loop.Links(
         sockets=handles,
         polls=polls,
         state=state,
-        incoming=message_buffer(block, block, inputs, block * targets),
+        incoming=max(message_buffer(block, block, inputs, block * targets), stream_buffer(net), key=len),
         gradient=message_buffer(0, net.window, max(inputs, outputs), 0),
-        outgoing=message_buffer(block, block, outputs, block * max(targets, 1)),
+        outgoing=message_buffer(block, block, outputs, block * extra),
         rows=np.zeros((block, COLUMNS), np.int64),
-        vectors=np.zeros((block, outputs), np.float32),
-        extra=np.zeros(block * max(targets, 1), np.float32),
-        losses=np.zeros(block),
+        vectors=np.zeros((block, outputs * (2 if doubles else 1)), np.float32),
+        extra=np.zeros(block * extra),
+        losses=np.zeros(block * net.readout.loss_size),
+        clock=np.zeros(2, np.int64),
     )
 
 
-def connect(member: Member, order: dict[str, Any]) -> list[zmq.Socket | None]:
+def connect(worker: Worker, order: dict[str, Any]) -> list[zmq.Socket | None]:
     """The sockets in the order of `Links.sockets`."""
     return [
-        member.socket(zmq.PULL, bind=order["frames_in"]),
-        member.socket(zmq.PULL, bind=order["gradients_in"]) if order["gradients_in"] else None,
-        member.control,
-        member.socket(zmq.PUSH, connect=order["frames_out"]),
-        member.socket(zmq.PUSH, connect=order["gradients_out"]) if order["gradients_out"] else None,
-        member.socket(zmq.PUSH, connect=order["to_gate"]),
+        worker.socket(zmq.PULL, bind=order["frames_in"]),
+        worker.socket(zmq.PULL, bind=order["gradients_in"]) if order["gradients_in"] else None,
+        worker.control,
+        worker.socket(zmq.PUSH, connect=order["frames_out"]),
+        worker.socket(zmq.PUSH, connect=order["gradients_out"]) if order["gradients_out"] else None,
+        worker.socket(zmq.PUSH, connect=order["to_gate"]),
     ]
 
 
-def main(member: Member) -> None:
+def main(worker: Worker) -> None:
     """Run until told to stop."""
-    order = member.first_order()
+    order = worker.first_order()
     first, last = order["stages"]
-    net = Network.from_spec(order["spec"])
+    net = Network.from_spec(order["spec"], fresh=False)
     net.learning_rate = order["rate"]
     versions = net.gradient_delay if last < len(net.stages) else 0
-    sizes = net.sizes(order["max_streams"], order["block"], versions)
+    sizes = net.sizes(order["places"], order["block"], versions)
     stages = table_of(net.allocate(first, last, sizes))
     schedule = new_schedule(sizes, net.accumulate, net.gradient_delay)
     if order["resume"]:
         folder = Path(order["resume"])
-        checkpoint.restore(folder, checkpoint.read_manifest(folder), net.stages[first:last], first, schedule)
-    sockets = connect(member, order)
+        checkpoint.restore(folder, read_manifest(folder), net.stages[first:last], first, schedule)
+    else:
+        net.initialize(first, last)
+    sockets = connect(worker, order)
     links = make_links(net, first, last, order, [s.underlying if s else 0 for s in sockets])
-    member.report("ready")
+    worker.begin()
     while True:
-        if loop.serve(stages, schedule, links) == loop.AT_BARRIER:
-            save(member, Path(order["checkpoints"]), net, first, last, schedule, links)
-        member.beat(lambda: facts(net.stages[first:last], links))
-        if member.order()["kind"] == "stop":
+        reason = loop.serve(stages, schedule, links)
+        if reason == loop.AT_BARRIER:
+            save(worker, Path(order["checkpoints"]), net, first, last, schedule, links)
+        elif reason == loop.AT_STREAM:
+            move_stream(sockets[loop.ECHOES_OUT], net.stages[first:last], first, schedule, links)
+        worker.waited = float(links.state[loop.WAITED]) * 1e-9
+        worker.beat(lambda: facts(net.stages[first:last], links))
+        if worker.order()["kind"] == "stop":
             return
 
 
@@ -103,12 +136,36 @@ def facts(part: list, links: loop.Links) -> dict[str, Any]:
     }
 
 
-def save(member: Member, folder: Path, net: Network, first: int, last: int, schedule: Any, links: loop.Links) -> None:
+def move_stream(to_gate: zmq.Socket | None, part: list, first: int, schedule: Any, links: loop.Links) -> None:
+    """Take the stream out that the message in hand names, and send what these stages keep of it; or put it back.
+
+    Raises CheckpointError if what comes back is not of such stages.
+    """
+    message = received(links.incoming)
+    if message.kind == EVICT:
+        assert to_gate
+        kept = stream_state.take(part, schedule, message.number, first)
+        event = int(message.frames[0, SEQ])
+        to_gate.send(pack(Message(EVICT, message.epoch, event, extra=as_numbers(save_bytes(kept)))))
+        return
+    try:
+        stream_state.put(load(bytes_of(message)), part, schedule, message.number, first)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(f"an evicted stream does not fit this network ({error})") from error
+
+
+def received(buffer: np.ndarray) -> Message:
+    """The message at the beginning of a buffer."""
+    counts = buffer[[H_FRAMES, H_VECTORS, H_WIDTH, H_BYTES, H_EXTRA]].tolist()
+    return unpack(buffer.view(np.uint8)[: size_in_bytes(*counts)].tobytes())
+
+
+def save(worker: Worker, folder: Path, net: Network, first: int, last: int, schedule: Any, links: loop.Links) -> None:
     """Write these stages into the temporary folder of the checkpoint that the barrier in hand names, and say so."""
     barrier = links.incoming[: HEADER + COLUMNS]
     number, streams = int(barrier[H_NUMBER]), int(barrier[HEADER + STREAM])
-    kept = checkpoint.take(net.stages[first:last], schedule, streams)
-    temporary = checkpoint.temporary_name(folder / checkpoint.number_name(number))
+    kept = network_state.take(net.stages[first:last], schedule, streams)
+    temporary = files.temporary_name(folder / checkpoint.number_name(number))
 
     def write() -> dict[str, str]:
         return {
@@ -116,4 +173,4 @@ def save(member: Member, folder: Path, net: Network, first: int, last: int, sche
             for stage, tensors in enumerate(kept, first)
         }
 
-    member.save(number, write)
+    worker.save(number, write)

@@ -1,0 +1,40 @@
+"""What a network said of one frame, and how it is read from a message."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from streamrnn.kernels.frames import EMIT, FLAGS, INPUT, SEQ, STREAM, places
+from streamrnn.kernels.readouts import CHANNELS, LOSS
+from streamrnn.protocol.wire import NOTHING, Message
+
+
+class Output(NamedTuple):
+    """What a network said of one frame."""
+
+    stream: str
+    seq: int  # of the frame, in the order in which the daemon accepted it
+    y: np.ndarray  # (K,) probabilities or values, or (2K,) means and standard deviations
+    loss: float  # of what this frame scored, in nats, see `Network.loss`; NaN if it scored nothing
+    losses: np.ndarray = NOTHING  # the part of each channel in that (size,); none where targets are classes
+
+
+def outputs_of(name: str, message: Message, after: int, scored: dict[int, np.ndarray]) -> Iterator[Output]:
+    """The outputs in a message of rows behind that place.
+
+    scored: by stream number, losses whose frame's output is in a later message; it is kept up to date.
+    """
+    vectors, losses = iter(message.vectors), message.extra.reshape(len(message.frames), -1)
+    for frame, place, costs in zip(message.frames, places(message.frames), losses, strict=True):
+        number, flags = int(frame[STREAM]), int(frame[FLAGS])
+        emitted = flags & INPUT and flags & EMIT
+        y = next(vectors) if emitted else NOTHING
+        if place <= after:
+            continue
+        if emitted:
+            earlier = scored.pop(number, costs)
+            costs = earlier if np.isnan(costs[LOSS]) else costs
+            yield Output(name, int(frame[SEQ]), y.copy(), float(costs[LOSS]), costs[CHANNELS:].copy())
+        elif not np.isnan(costs[LOSS]):
+            scored[number] = costs

@@ -1,0 +1,109 @@
+"""The whole file, and what follows from it at once."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from streamrnn.config.sections import (
+    Health,
+    Journal,
+    Log,
+    Outputs,
+    Pipeline,
+    Security,
+    Sockets,
+    State,
+    Supervision,
+)
+from streamrnn.model.optimizers import AnyOptimizer
+from streamrnn.model.tables import Input, Layer, Learning, Readout
+from streamrnn.sources import AnySource, NoSource
+from streamrnn.tables import Section
+
+
+class Config(Section, frozen=True):
+    name: str
+    input: Input
+    layers: Annotated[list[Layer], Meta(min_length=1)]
+    readout: Readout
+    optimizer: AnyOptimizer
+    predict: Literal["next", "target"] = "next"
+    learning: Learning = Learning()
+    pipeline: Pipeline = Pipeline()
+    source: AnySource = NoSource()
+    sockets: Sockets = Sockets()
+    security: Security = Security()
+    state: State = State()
+    journal: Journal = Journal()
+    outputs: Outputs = Outputs()
+    supervision: Supervision = Supervision()
+    health: Health = Health()
+    log: Log = Log()
+
+    @property
+    def folder(self) -> Path:
+        """The state folder, with its default filled in."""
+        if self.state.folder is not None:
+            return Path(self.state.folder)
+        base = os.environ.get("XDG_STATE_HOME", "")
+        if not os.path.isabs(base):  # the XDG specification says to ignore a relative one
+            base = os.path.expanduser("~/.local/state")
+        return Path(base) / "streamrnn" / self.name
+
+    @property
+    def keys(self) -> Path:
+        """The folder of keys."""
+        return Path(self.security.keys) if self.security.keys else self.folder / "keys"
+
+    def spec(self) -> dict[str, Any]:
+        """What `Network.from_spec` needs."""
+        layers, size = [], self.input.size
+        for layer in self.layers:
+            layers.append(
+                {
+                    "cell": layer.name,
+                    "input_size": size,
+                    "hidden_size": layer.units,
+                    "output_size": layer.output,
+                }
+            )
+            size = layer.output or layer.units
+        return {
+            "layers": layers,
+            "readout": {"kind": self.readout.name, "size": self.readout.size},
+            "optimizer": {"kind": type(self.optimizer).__name__, **msgspec.structs.asdict(self.optimizer)},
+            **{key: value for key, value in msgspec.structs.asdict(self.learning).items() if key != "enabled"},
+            "predict": self.predict,
+            "standardize": self.input.standardize,
+        }
+
+    @property
+    def parts(self) -> list[str]:
+        """The cells, the readout and the optimiser, by the names of their classes, each once."""
+        spec = self.spec()
+        names = [*(layer["cell"] for layer in spec["layers"]), spec["readout"]["kind"], spec["optimizer"]["kind"]]
+        return list(dict.fromkeys(names))
+
+    @property
+    def single(self) -> bool:
+        """Whether all workers are threads of one process."""
+        return self.pipeline.placement == "single"
+
+    @property
+    def placement(self) -> list[int]:
+        """How many consecutive stages each worker hosts."""
+        stages, placement = len(self.layers) + 1, self.pipeline.placement
+        return [stages] if placement == "single" else placement or [1] * stages
+
+    @property
+    def rate(self) -> float:
+        """The learning rate that is wanted."""
+        return self.optimizer.learning_rate if self.learning.enabled else 0.0
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the daemon's checkpoints lie."""
+        return self.folder / "checkpoints"

@@ -1,0 +1,35 @@
+"""The table of readouts: what the last linear map means as an output. A readout is a file here and a line below.
+
+Raw output = h W_hy + b_y. Losses are in nats. A file has
+
+    activate(y)    from the raw output to what it stands for, in place
+    score(y, token, target, scales, floors, most, d, losses)
+                   the losses of an output against a token, or a vector in scales; d becomes the gradient of the raw
+
+Of a target that is a vector (K,), scales, floors and most are those of `kernels.standardize`, where it is standardised;
+else 1, 0 and infinity. A channel whose scale is 0 adds nothing to loss and gradient.
+"""
+
+from typing import NamedTuple
+
+# What a target costs is LOSS, and of a vector also RELATIVE, the same before it is brought to the stream's units, and
+# from CHANNELS on the part of each channel in LOSS.
+LOSS, RELATIVE, CHANNELS = range(3)
+
+
+class Kind(NamedTuple):
+    """What a readout of `size` gives and is compared with."""
+
+    numbers: int = 1  # in an output, for each of its size
+    classes: bool = False  # targets are tokens, and outputs probabilities; else they are vectors
+
+    def losses(self, size: int) -> int:
+        """How many numbers say what a target costs."""
+        return 1 if self.classes else CHANNELS + size
+
+
+READOUTS = {
+    "Softmax": Kind(classes=True),
+    "Linear": Kind(),
+    "Gaussian": Kind(numbers=2),
+}

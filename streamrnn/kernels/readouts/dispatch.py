@@ -1,0 +1,15 @@
+"""The functions of all readouts, chosen by kind: READOUT and a readout's place in the table."""
+
+from numba import float32, float64, int64, none
+
+from streamrnn.kernels.buffers import READOUT
+from streamrnn.kernels.jit import linked_table
+from streamrnn.kernels.readouts import READOUTS
+
+HERE = "streamrnn.kernels.readouts"
+vector, exact = float32[::1], float64[::1]
+
+activate = linked_table(HERE, READOUTS, "activate", READOUT, none, vector)
+score = linked_table(
+    HERE, READOUTS, "score", READOUT, none, vector, int64, vector, exact, exact, float32, vector, exact
+)

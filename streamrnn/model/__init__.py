@@ -1,0 +1,1 @@
+"""Networks as Python sees them: layers, readouts, optimisers, and what one does with them."""

@@ -1,0 +1,1 @@
+"""What processes and clients say to each other, where, and with which keys."""

@@ -1,0 +1,1 @@
+"""What lies on the disk: checkpoints, and files that are the user's alone."""

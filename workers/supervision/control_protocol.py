@@ -1,0 +1,52 @@
+"""What clients ask at the control socket: JSON objects such as {"ask": "status", "number": 1}."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from streamrnn.config import Config
+from streamrnn.protocol.wire import LARGEST_MESSAGE
+
+LARGEST_QUESTION = 1 << 12  # bytes
+
+
+class ControlRequest(msgspec.Struct, tag_field="ask"):
+    """What a client may ask; its number comes back with the answer."""
+
+    number: Annotated[int, msgspec.Meta(ge=0, lt=2**62)] = 0
+
+
+class Hello(ControlRequest, tag="hello"):
+    """A client asks what it must know to speak to the daemon."""
+
+
+class Status(ControlRequest, tag="status"):
+    """A client asks how things are."""
+
+
+class HistoryRequest(ControlRequest, tag="history", kw_only=True):
+    """A client asks for outputs of a stream, of rows between two places (`streamrnn.kernels.frames.places`)."""
+
+    stream: str
+    after: Annotated[int, msgspec.Meta(ge=-1, lt=2**62)] = -1
+    before: Annotated[int, msgspec.Meta(ge=0, lt=2**62)] = 2**62 - 1
+
+
+def control_request(parts: list[bytes]) -> Hello | Status | HistoryRequest:
+    """What a message asks for. Raises one of `streamrnn.protocol.wire.NOT_JSON`."""
+    return msgspec.json.decode(parts[0] if len(parts) == 1 else b"", type=Hello | Status | HistoryRequest)
+
+
+def hello(config: Config, epoch: int) -> dict[str, Any]:
+    """What a client must know, in plain values."""
+    return {
+        "name": config.name,
+        "gate": config.sockets.gate,
+        "outputs": config.sockets.outputs,
+        "input": msgspec.to_builtins(config.input),
+        "readout": msgspec.to_builtins(config.readout),
+        "predict": config.predict,
+        "largest_message": LARGEST_MESSAGE,
+        "epoch": epoch,
+        "replays": config.journal.enabled,  # after a failure each frame has the number again that it had
+    }

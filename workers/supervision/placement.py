@@ -1,0 +1,149 @@
+"""Who does what: the worker processes of a daemon, and the order that wires each into the pipeline."""
+
+import multiprocessing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streamrnn.config import Config
+from streamrnn.kernels.readouts import READOUTS
+from streamrnn.model.inputs import largest
+from streamrnn.storage.manifest import Manifest
+from streamrnn.workers import host
+from streamrnn.workers.supervision.runs import journal_of
+
+GATE, PUBLISHER = "gate", "publisher"
+
+# Several workers are forked from a process that has everything ready and nothing open: they start in no time, and share
+# what it has. A single one would double that, and starts by itself.
+FORKED, SPAWNED = multiprocessing.get_context("forkserver"), multiprocessing.get_context("spawn")
+FORKED.set_forkserver_preload(["streamrnn.workers.forkserver", "streamrnn.cli.main"])
+
+
+class WorkerHandle:
+    """A worker as the supervisor sees it: a process, or a thread of one."""
+
+    def __init__(self, name: str, module: str, does: str, order: dict[str, Any]) -> None:
+        self.name, self.module, self.does, self.order = name, f"streamrnn.workers.{module}", does, order
+        self.process: Any = None
+        self.state = ""
+        self.heard = 0.0  # when, by the supervisor's running clock,
+        self.silence = 0.0  # and the longest that it was not, in seconds
+        self.facts: dict[str, Any] = {}
+
+    def hear(self, now: float) -> None:
+        """It has reported."""
+        if self.state:
+            self.silence = max(self.silence, now - self.heard)
+        self.heard = now
+
+    def status(self, now: float) -> dict[str, Any]:
+        """How it is: `heard` seconds ago, `silence` the longest so far, `busy` in seconds; `memory` in bytes."""
+        heard = now - self.heard if self.process else None
+        known = {"busy": self.facts.get("busy", 0.0), "memory": self.facts.get("memory", 0)}
+        return {"name": self.name, "does": self.does, "pid": self.pid, "heard": heard, "silence": self.silence, **known}
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid if self.process else 0
+
+
+def start(workers: Sequence[WorkerHandle], endpoint: str, now: float, single: bool) -> None:
+    """Start them as processes, or as threads of a single one; now: by the supervisor's running clock."""
+    for group in [workers] if single else [[worker] for worker in workers]:
+        stdin = host.StandardInput() if any(worker.order.get("stdin") for worker in group) else None
+        names = [(worker.module, worker.name) for worker in group]
+        process = (SPAWNED if single else FORKED).Process(target=host.run, args=(names, endpoint, stdin))
+        process.start()
+        for worker in group:
+            worker.process, worker.heard = process, now
+
+
+def plan(
+    config: Config,
+    manifest: Manifest,
+    resumed: Path | None,
+    folder: Path,
+    epoch: int,
+    max_frames: int | None,
+) -> list[WorkerHandle]:
+    """The workers in the order of the pipeline, each with the order it will get; sockets of their own lie in folder.
+
+    max_frames: from here on, 0 for any number; None goes on counting.
+    """
+    placement = config.placement
+    sockets = "inproc://" if config.single else f"ipc://{folder}/"
+    common = {
+        "epoch": epoch,
+        "block": config.pipeline.block,
+        "in_flight": config.pipeline.in_flight,
+        "max_streams": config.pipeline.max_streams,
+        "places": config.pipeline.places,
+        "streams": manifest.streams,
+        "rate": manifest.rate or 0.0,  # the one that is wanted comes down before the first frame
+        "to_gate": f"{sockets}to-gate",
+        "keys": str(config.keys) if config.security.curve else None,
+        "checkpoints": str(config.checkpoints),
+        "resume": str(resumed) if resumed else None,
+    }
+    frames = [f"{sockets}frames-{k}" for k in range(len(placement) + 1)]
+    gradients = [None, *(f"{sockets}gradients-{k}" for k in range(1, len(placement))), None]
+    entry = common | gate_order(config, manifest) | {"frames_out": frames[0], "max_frames": max_frames}
+    entry["parts"] = len(placement) + 1  # of an evicted stream: one from each worker that it comes by
+    workers = [WorkerHandle(GATE, "gate", "gate", entry)]
+    names = [
+        *(f"{layer.cell} {layer.units}" for layer in config.layers),
+        f"{config.readout.kind} {config.readout.size}",
+    ]
+    first = 0
+    for k, count in enumerate(placement):
+        order = {
+            "spec": config.spec(),
+            "stages": [first, first + count],
+            "token_targets": config.readout.classes,
+            "frames_in": frames[k],
+            "frames_out": frames[k + 1],
+            "gradients_out": gradients[k],
+            "gradients_in": gradients[k + 1],
+        }
+        workers.append(WorkerHandle(f"stages-{k}", "stages", ", ".join(names[first : first + count]), common | order))
+        first += count
+    order = {
+        "frames_in": frames[-1],
+        "outputs": config.sockets.outputs,
+        "history": config.outputs.history,
+        "losses": READOUTS[config.readout.name].losses(config.readout.size),
+    }
+    workers.append(WorkerHandle(PUBLISHER, "publisher", "publisher", common | order))
+    return workers
+
+
+def gate_order(config: Config, manifest: Manifest) -> dict[str, Any]:
+    """What the gate must know of the network and of where its frames go on from."""
+    tokens, token_targets = config.input.kind == "tokens", config.readout.classes
+    return {
+        "overload": config.pipeline.overload,
+        "source": msgspec.to_builtins(config.source),
+        "stdin": getattr(config.source, "path", None) == "-",
+        "gate": config.sockets.gate,
+        "predict": config.predict,
+        "input_size": 0 if tokens else config.input.size,
+        "classes": config.input.size if tokens else 0,
+        "target_size": 0 if token_targets else config.readout.size,
+        "largest": largest(config.input.standardize),
+        "target_classes": config.readout.size if token_targets else 0,
+        "frames": manifest.frames,
+        "fresh": manifest.fresh,
+        "last": manifest.last,
+        "position": manifest.position,
+        "left": manifest.left,
+        "run": manifest.run,
+        "journal": str(journal_of(config.folder, manifest.run)),
+        "evicted": str(config.folder / "streams"),
+        "journal_start": manifest.journal,
+        "journal_enabled": config.journal.enabled,
+        "journal_bytes": config.journal.largest,
+        "acknowledge": config.journal.acknowledge,
+    }
