@@ -4,6 +4,7 @@ Written from the equations, one frame at a time, for clarity and not for speed. 
 Vectors are rows, `z = x @ W_xh + h @ W_hh + b_h`, and a token is the one-hot vector it stands for.
 """
 
+import itertools
 from collections import defaultdict, deque
 from decimal import Decimal, getcontext
 from types import SimpleNamespace
@@ -253,6 +254,135 @@ MODULES = {kind.__name__: kind for kind in (RNN, LSTM, GRU, Peephole, Coupled, S
 def copy_of(module):
     """The oracle's own module of the same kind and with the same parameters as one of the library's."""
     return MODULES[type(module).__name__](module.params)
+
+
+# --- forecasts -------------------------------------------------------------------------------------------------------
+
+
+class LeastSquares:
+    """Recursive least squares with weighted errors, with the whole matrix P."""
+
+    def __init__(self, features, diagonal, forgetting):
+        self.w, self.P, self.forgetting = np.eye(features)[1], diagonal * np.eye(features), forgetting
+
+    def predict(self, f):
+        return np.clip(self.w @ f, -12, 12)
+
+    def learn(self, f, error, weight):
+        gain = self.P @ f / (self.forgetting / weight + f @ self.P @ f)
+        self.w = self.w + gain * np.clip(error, -8, 8)
+        self.P = (self.P - np.outer(gain, f @ self.P)) / self.forgetting
+
+
+class Horizon:
+    """One channel so many frames ahead: what its experts know, and the forecasts whose targets have not come."""
+
+    def __init__(self, frames, known, features, experts, forgetting):
+        self.frames, self.seen, self.waiting = frames, 0, []
+        self.models = [LeastSquares(known, 0.02, 0.999), LeastSquares(features, 0.05, forgetting)]
+        self.weights, self.variances, self.ends = np.full(experts, 1 / experts), np.zeros(experts), [2.0, 2.0]
+
+    def scales(self, floor):
+        return np.maximum(np.sqrt(self.variances), max(0.01, floor))
+
+
+class Forecast:
+    """The readout of that name, for one stream."""
+
+    def __init__(self, size, hidden, lags, seasons, horizons, band, others, forgetting):
+        self.size, self.lags, self.seasons, self.others, self.beyond = size, lags, seasons, others, (1 - band) / 2
+        known = 1 + lags + 2 * len(seasons) + others * (size - 1)
+        self.horizons = [
+            [Horizon(k, known, known + hidden, 3 + len(seasons), forgetting) for k in horizons] for _ in range(size)
+        ]
+        self.begin()
+
+    def begin(self):
+        self.values, self.hidden = [[] for _ in range(self.size)], []
+        for each in itertools.chain(*self.horizons):
+            each.waiting = []
+
+    def value(self, c, age, unknown):
+        return self.values[c][-1 - age] if age < len(self.values[c]) else unknown
+
+    def season_ages(self, frames, late):
+        """Of each season: the age of the value that lies whole periods before the target, and of that of now."""
+        ages = [late + period * -(-frames // period) for period in self.seasons]
+        return [(age - frames, age) for age in ages]
+
+    def features(self, c, frames, late, mean, scale, own_scales):
+        z = lambda channel, age, s: (self.value(channel, age, mean[channel]) - mean[channel]) / s  # noqa: E731
+        f = [1.0] + [z(c, late + lag, scale) for lag in range(self.lags)]
+        for ages in self.season_ages(frames, late):
+            f += [z(c, age, scale) for age in ages]
+        if self.others:
+            f += [z(o, late, own_scales[o]) if own_scales[o] else 0.0 for o in range(self.size) if o != c]
+        return np.array(f + list(self.hidden[-1 - late]))
+
+    def means(self, c, frames, late, base, scale, said):
+        seasons = [(self.value(c, ages[0], base) - base) / scale for ages in self.season_ages(frames, late)]
+        return np.array([0.0, *seasons, *(each / scale for each in said)])
+
+    def predict(self, h, mean, scales, floors):
+        """Of each channel and horizon: mean, spread, lower, upper and weights."""
+        if self.hidden and len(self.hidden) > len(self.values[0]):
+            for c in range(self.size):
+                self.values[c].append(self.value(c, 0, mean[c]) + self.horizons[c][0].waiting[-1]["mixed"])
+        self.hidden.append(np.float64(h))
+        return [[self.forecast(c, each, mean, scales, floors) for each in self.horizons[c]] for c in range(self.size)]
+
+    def forecast(self, c, each, mean, scales, floors):
+        base, s = self.value(c, 0, mean[c]), scales[c]
+        note = {"said": [0.0, 0.0], "mixed": 0.0, "lower": 0.0, "upper": 0.0}
+        spread = 0.0
+        if s > 0:
+            f = self.features(c, each.frames, 0, mean, s, scales)
+            note["said"] = [(model.predict(f[: len(model.w)]) - f[1]) * s for model in each.models]
+            means, sigma = self.means(c, each.frames, 0, base, s, note["said"]), each.scales(floors[c])
+            mixed = each.weights @ means
+            spread = np.sqrt(each.weights @ (sigma**2 + (means - mixed) ** 2))
+            note |= {"mixed": mixed * s, "lower": (mixed - each.ends[0] * spread) * s}
+            note |= {"upper": (mixed + each.ends[1] * spread) * s}
+        each.waiting = [*each.waiting, note][-each.frames :]
+        rises = [note["mixed"], spread * s - base, note["lower"], note["upper"]]
+        return np.concatenate([np.array(rises) + base, each.weights])
+
+    def learn(self, target, mean, scales, own_scales, floors, learning=True):
+        """The loss of each channel in its scales, nan where it has none, and the gradient of the newest h."""
+        losses, dh = np.full(self.size, np.nan), np.zeros_like(self.hidden[-1])
+        for c in range(self.size):
+            for each in self.horizons[c]:
+                if scales[c] > 0 and len(self.hidden) >= each.frames:
+                    loss, pull = self.learn_one(c, each, target[c], mean, scales[c], own_scales, floors[c], learning)
+                    if each.frames == 1:
+                        losses[c], dh = loss, dh + pull
+        for c in range(self.size):
+            self.values[c].append(target[c])
+        return losses, dh
+
+    def learn_one(self, c, each, target, mean, s, own_scales, floor, learning):
+        late, note = each.frames - 1, each.waiting[0]
+        base = self.value(c, late, mean[c])
+        for end, missed in enumerate([target - base < note["lower"], target - base > note["upper"]]):
+            each.ends[end] *= 1 + 0.05 * (missed - self.beyond)
+        errors = np.clip((target - base) / s, -1e6, 1e6) - self.means(c, each.frames, late, base, s, note["said"])
+        sigma = each.scales(floor)
+        density = 2 / (np.pi * np.sqrt(3)) / (sigma * (1 + (errors / sigma) ** 2 / 3) ** 2)
+        loss = -np.log(each.weights @ density)
+        each.weights = 0.99 * each.weights * density / (each.weights @ density) + 0.01 / len(sigma)
+        f = self.features(c, each.frames, late, mean, s, own_scales)
+        weigh = lambda error, scale: 1.0 if each.seen < 10 else 6 / (5 + (error / scale) ** 2)  # noqa: E731
+        for model, scale in zip(each.models, sigma[-2:], strict=True):
+            own = f[: len(model.w)]
+            error = (target - mean[c]) / s - model.predict(own)
+            pull = -np.clip(weigh(error, scale) * error / scale, -4, 4) * model.w[len(f) - len(self.hidden[-1]) :]
+            if learning:
+                model.learn(own, error, weigh(error, scale))
+        rate = max(1 / (each.seen + 1), 0.02)
+        weighed = np.array([weigh(error, scale) for error, scale in zip(errors, sigma, strict=True)])
+        each.variances = each.variances + rate * (weighed * errors**2 - each.variances)
+        each.seen += 1
+        return loss, pull
 
 
 # --- optimisers ------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from math import nan
 from threading import RLock
 from typing import Any
 
+import msgspec
 import numpy as np
 import zmq
 
@@ -31,7 +32,7 @@ from streamrnn.kernels.messages import CLOSE
 from streamrnn.model.channels import by_name
 from streamrnn.model.feedback import Drawing, Shape, Value
 from streamrnn.model.inputs import largest
-from streamrnn.model.tables import Readout
+from streamrnn.model.tables import AnyReadout
 from streamrnn.model.verbs import BYTES, Verbs
 from streamrnn.protocol.addresses import as_seen_with
 from streamrnn.protocol.keys import load
@@ -64,7 +65,8 @@ class Client(Verbs):
         self.name: str = facts["name"]
         self.predict: str = facts["predict"]
         self._outputs = as_seen_with(control, facts["outputs"])
-        tokens, classes = facts["input"]["kind"] == "tokens", Readout(**facts["readout"]).classes
+        self.readout: AnyReadout = msgspec.convert(facts["readout"], AnyReadout)
+        tokens, classes = facts["input"]["kind"] == "tokens", self.readout.classes
         most = largest(facts["input"].get("standardize", False))
         self._network = Shape(facts["input"]["size"], facts["readout"]["size"], tokens, classes, most)
         self.inputs = facts["input"]["kind"]

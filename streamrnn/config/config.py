@@ -19,7 +19,7 @@ from streamrnn.config.sections import (
     Supervision,
 )
 from streamrnn.model.optimizers import AnyOptimizer
-from streamrnn.model.tables import Input, Layer, Learning, Readout
+from streamrnn.model.tables import AnyReadout, Input, Layer, Learning
 from streamrnn.sources import AnySource, NoSource
 from streamrnn.tables import Section
 
@@ -28,7 +28,7 @@ class Config(Section, frozen=True):
     name: str
     input: Input
     layers: Annotated[list[Layer], Meta(min_length=1)]
-    readout: Readout
+    readout: AnyReadout
     optimizer: AnyOptimizer
     predict: Literal["next", "target"] = "next"
     learning: Learning = Learning()
@@ -73,7 +73,7 @@ class Config(Section, frozen=True):
             size = layer.output or layer.units
         return {
             "layers": layers,
-            "readout": {"kind": self.readout.name, "size": self.readout.size},
+            "readout": {"kind": self.readout.name, "size": self.readout.size, **self.readout.options},
             "optimizer": {"kind": type(self.optimizer).__name__, **msgspec.structs.asdict(self.optimizer)},
             **{key: value for key, value in msgspec.structs.asdict(self.learning).items() if key != "enabled"},
             "predict": self.predict,

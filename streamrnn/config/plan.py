@@ -29,9 +29,10 @@ def stages(config: Config) -> list[Stage]:
         output = layer.output or units
         result.append(Stage(f"layer {number}", f"{layer.name} {units}", width, output, count))
         width = output
-    output = config.readout.size * READOUTS[config.readout.name].numbers
+    output = config.readout.size * config.readout.numbers
     kind = f"{config.readout.kind} {config.readout.size}"
-    result.append(Stage("readout", kind, width, output, output * (width + 1)))
+    count = 0 if READOUTS[config.readout.name].experts else output * (width + 1)
+    result.append(Stage("readout", kind, width, output, count))
     return result
 
 

@@ -3,7 +3,7 @@
 A **stage** is one layer or the readout. All stages have the same buffers, so one compiled loop serves any of them.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,9 +47,12 @@ class Stage(NamedTuple):
     versions: np.ndarray  # (versions, P)
     state: np.ndarray  # (streams, state): h, and c where there is one
     stats: np.ndarray  # (streams, 1 + 5 size) float64: of each channel, see streamrnn.kernels.standardize
+    experts: np.ndarray  # (streams, numbers) float64: what a readout's experts remember, see streamrnn.kernels.experts
+    settings: np.ndarray  # float64: of those experts
+    work: np.ndarray  # float64: their spare room
     tape: np.ndarray  # (slots, floats): what the way back needs, see streamrnn.kernels.stage
     tokens: np.ndarray  # (slots, W) int64: inputs that are tokens, -1 for vectors
-    input: np.ndarray  # (block, I): vectors from outside, standardised
+    input: np.ndarray  # (block, I): vectors from outside, standardised; what a readout with experts took in last
     output: np.ndarray  # (block, O): outputs of the frames processed last
     presented: np.ndarray  # (block O,) float64: those in the units of the stream, where they are no probabilities
     scales: np.ndarray  # (2, O) float64: scales and floors of a target's channels, see streamrnn.kernels.readouts
@@ -81,11 +84,12 @@ def allocate(
     own: int = 0,
     separate: bool = False,
     values: bool = False,
+    experts: Any = None,
 ) -> Stage:
     """Buffers for one stage; `gates`, `state` and `stats` in numbers a frame or stream, `tape` in floats a slot.
 
     own: floats of a cell's own parameters; separate: see `kernels.cells.Cell`; values: outputs are vectors from a
-    readout, which have the units of a stream.
+    readout, which have the units of a stream; experts: a `streamrnn.kernels.experts.memory.Plan`.
     """
     count, rows = len(params), min(sizes.block, ROWS)
     config = np.array(
@@ -104,7 +108,10 @@ def allocate(
         stats=np.zeros((sizes.streams, stats)),
         tape=buffer(sizes.slots, tape),
         tokens=np.full((sizes.slots, sizes.window), -1, np.int64),
-        input=buffer(0 if needs_dx else sizes.block, inputs),
+        experts=np.zeros((sizes.streams, experts.numbers if experts else 0)),
+        settings=experts.settings.copy() if experts else np.zeros(0),
+        work=np.zeros(experts.spare if experts else 0),
+        input=buffer(0 if needs_dx and not experts else sizes.block, inputs),
         output=buffer(sizes.block, outputs),
         presented=np.zeros(sizes.block * outputs if values else 0),
         scales=np.stack([np.ones(outputs), np.zeros(outputs)]),

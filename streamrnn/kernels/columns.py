@@ -1,4 +1,4 @@
-"""Columns of the schedule's tables (`streamrnn.kernels.schedule`), for those too who need none of its kernels."""
+"""Columns of the tables of `streamrnn.kernels.schedule` and `experts.memory`, for those too who need no kernels."""
 
 # columns of Schedule.config
 WINDOW, ACCUMULATE, DELAY = range(3)
@@ -8,3 +8,5 @@ FRAMES, TARGETS, SLOT = range(3)
 VERSION = 3
 # columns of Schedule.counters
 CLOSED, LEARNED, APPLIED, FREE, DUE, CUT = range(6)
+# of a stream's row in Stage.experts
+COUNT, PRESENTED, STARTED = range(3)

@@ -3,6 +3,7 @@
 The tape of a window is one row of `Stage.tape`, seen as matrices whose rows are frames:
     layer    X (W, I) inputs; H (W + 1, H) hidden states, row t before frame t; A (W, a H) what the cell keeps
     readout  X (W, I) inputs; Y (W, O) outputs; D (W, O) loss gradients, zero where a frame has no target
+             with experts: X (W, I) gradients with respect to the inputs, zero where a frame has no target
 """
 
 from math import inf
@@ -36,6 +37,7 @@ from streamrnn.kernels.frames import NEW
 from streamrnn.kernels.instructions import matrix
 from streamrnn.kernels.jit import inlined, kernel, linked
 from streamrnn.kernels.linear import add, add_rows, copy
+from streamrnn.kernels.optimizers import RATE
 from streamrnn.kernels.readouts import dispatch as readouts
 
 MOST, NO_LIMIT = float32(standardize.LIMIT), float32(inf)
@@ -195,7 +197,16 @@ def step_streams(s, plan, X, Z, output):
 
 @inlined
 def readout_forward(s, plan, X):
-    """Outputs in the units of the network; `present` gives them in the units of the stream."""
+    """Outputs in the units of the network; `present` gives them in the units of the stream.
+
+    Experts learn between one frame and the next: they predict when it is their frame's turn, in `present`.
+    """
+    if s.settings.shape[0] > 0:
+        for r in range(plan.shape[0]):
+            copy(X[r], s.input[r])
+            tape_X, _, _ = readout_tape(s.config, s.tape[plan[r, PLAN_SLOT]])
+            tape_X[plan[r, PLAN_ROW]] = 0
+        return
     W_hy, b_y = readout_views(s.config, s.params)
     frames = plan.shape[0]
     output = s.output[:frames]
@@ -212,12 +223,18 @@ def readout_forward(s, plan, X):
 
 
 @kernel
-def present(stages, i, stream, row):
-    """Bring an output of the readout to the units of the stream: a row of `output`, into `presented`."""
+def present(stages, i, stream, row, begin):
+    """Bring an output of the readout to the units of the stream: a row of `output`, into `presented`.
+
+    begin: a sequence of the stream begins.
+    """
     s = stage_at(stages, i)
     y = s.output[row]
     presented = s.presented[row * y.shape[0] : (row + 1) * y.shape[0]]
-    if s.config[STANDARDIZE]:
+    if s.settings.shape[0] > 0:
+        memory, stats = s.experts[stream], s.stats[stream]
+        readouts.predict(s.config[KIND], s.settings, memory, stats, s.input[row], begin, s.work, presented)
+    elif s.config[STANDARDIZE]:
         standardize.backward(s.stats[stream], y, presented)
     else:
         copy(y, presented)
@@ -227,14 +244,20 @@ def present(stages, i, stream, row):
 def score(stages, i, stream, slot, row, token, target, losses):
     """Losses of the output in that row of the tape, prequential; notes its gradient. target (size,) float64."""
     s = stage_at(stages, i)
-    _, tape_Y, tape_D = readout_tape(s.config, s.tape[slot])
+    tape_X, tape_Y, tape_D = readout_tape(s.config, s.tape[slot])
     size = target.shape[0]
     expected, scales, floors = s.dy[0, :size], s.scales[0, :size], s.scales[1, :size]
     if s.config[STANDARDIZE]:
         standardize.target(s.stats[stream], target, expected, scales, floors)
+        if s.settings.shape[0] > 0:
+            memory, stats, learning = s.experts[stream], s.stats[stream], s.hyper[RATE] > 0.0
+            kind, work, dx = s.config[KIND], s.work, tape_X[row]
+            readouts.learn(kind, s.settings, memory, stats, target, scales, floors, learning, work, dx, losses)
         standardize.observe(s.stats[stream], target)
     else:
         copy(target, expected)
+    if s.settings.shape[0] > 0:
+        return
     most = MOST if s.config[STANDARDIZE] else NO_LIMIT
     readouts.score(s.config[KIND], tape_Y[row], token, expected, scales, floors, most, tape_D[row], losses)
 
@@ -298,11 +321,17 @@ def cell_backward(s, slot, frames, params, grads, dY):
 
 @inlined
 def readout_backward(s, slot, frames, targets, params, grads):
+    share = float32(1.0 / targets)
+    if s.settings.shape[0] > 0:
+        DX, _, _ = readout_tape(s.config, s.tape[slot])
+        for t in range(frames):
+            for j in range(s.dx.shape[1]):
+                s.dx[t, j] = DX[t, j] * share
+        return
     W_hy, _ = readout_views(s.config, params)
     dW_hy, db_y = readout_views(s.config, grads)
     X, _, D = readout_tape(s.config, s.tape[slot])
     D = D[:frames]
-    share = float32(1.0 / targets)
     for t in range(frames):
         for j in range(D.shape[1]):
             D[t, j] *= share

@@ -66,12 +66,12 @@ class Shape(NamedTuple):
         return x
 
     def read(self, y: np.ndarray, drawing: Drawing, rng: np.random.Generator) -> Value:
-        """A class drawn from probabilities (K,); values (K,) as they are; means and spreads (2K,) drawn from."""
+        """A class drawn from probabilities (K,); values (K,) as they are; or drawn from means, spreads, ..."""
         if self.classes:
             return draw(y, drawing.temperature, drawing.top_k, rng)
         if len(y) == self.outputs:
             return y
-        mean, spread = np.split(y, 2)
+        mean, spread = y[: self.outputs], y[self.outputs : 2 * self.outputs]
         value: np.ndarray = mean + drawing.temperature * spread * rng.standard_normal(self.outputs)
         return np.clip(value, -self.most, self.most)
 

@@ -422,7 +422,7 @@ class Network(Verbs):
         ]
         return {
             "layers": layers,
-            "readout": {"kind": type(self.readout).__name__, "size": self.readout.size},
+            "readout": {"kind": type(self.readout).__name__, "size": self.readout.size, **self.readout.options},
             "optimizer": {"kind": type(self.optimizer).__name__, **msgspec.structs.asdict(self.optimizer)},
             **{name: getattr(self, name) for name in (*SETTINGS, *MEANING)},
         }
@@ -437,11 +437,16 @@ class Network(Verbs):
             CELLS[layer["cell"]](layer["input_size"], layer["hidden_size"], layer["output_size"], seed=None)
             for layer in spec["layers"]
         ]
-        readout = READOUTS[spec["readout"]["kind"]](spec["readout"]["size"])
+        readout = dict(spec["readout"])
         optimizer = dict(spec["optimizer"])
         settings = {name: spec[name] for name in SETTINGS} | {name: spec.get(name) for name in MEANING}
         return cls(
-            made, readout, OPTIMIZERS[optimizer.pop("kind")](**optimizer), **settings, fresh=fresh, streams=streams
+            made,
+            READOUTS[readout.pop("kind")](**readout),
+            OPTIMIZERS[optimizer.pop("kind")](**optimizer),
+            **settings,
+            fresh=fresh,
+            streams=streams,
         )
 
     def parameters_sha256(self) -> str:

@@ -1,13 +1,19 @@
 """Readouts: a linear map of the last hidden vector and what it means, see `streamrnn.kernels.readouts`."""
 
+from functools import partial
 from importlib import import_module
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from streamrnn.kernels.buffers import READOUT, Sizes, allocate
+from streamrnn.kernels.experts import memory
 from streamrnn.kernels.readouts import READOUTS as KINDS
 from streamrnn.kernels.readouts import Kind
 from streamrnn.kernels.standardize import BLOCKS
+from streamrnn.model import tables
+from streamrnn.model.forecasts import Horizon, read
 from streamrnn.model.parameters import Parameters
 from streamrnn.model.weights import glorot
 
@@ -24,6 +30,11 @@ class Readout:
         if size < 1:
             raise ValueError(f"{type(self).__name__} needs a size of at least 1, not {size}")
         self.size = size
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was chosen beside the size, by name, in plain values."""
+        return {}
 
     @property
     def output_size(self) -> int:
@@ -58,6 +69,11 @@ class Readout:
 
     def allocate(self, sizes: Sizes, moments: int, standardize: bool = False, needs_dx: bool = True) -> None:
         """Make the buffers; the parameters stay."""
+        self._allocate(sizes, moments, standardize, needs_dx, None)
+
+    def _allocate(
+        self, sizes: Sizes, moments: int, standardize: bool, needs_dx: bool, experts: memory.Plan | None
+    ) -> None:
         width = self.output_size
         self.stage = allocate(
             READOUT + [*KINDS].index(type(self).__name__),
@@ -74,6 +90,7 @@ class Readout:
             own_output=False,
             needs_dx=needs_dx,
             values=not self.classes,
+            experts=experts,
         )
 
     @property
@@ -82,11 +99,56 @@ class Readout:
         return self.parameters.views
 
 
+class Forecast(Readout):
+    kind = KINDS["Forecast"]
+    __doc__ = import_module("streamrnn.kernels.readouts.forecast").__doc__
+
+    def __init__(self, size: int, **options: Any) -> None:
+        """options: those of `streamrnn.model.tables.Forecast`. Raises ValueError where one is out of range."""
+        super().__init__(size)
+        try:
+            self.table = msgspec.convert({"kind": "forecast", "size": size, **options}, tables.Forecast)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"Forecast: {error}") from None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return self.table.options
+
+    @property
+    def output_size(self) -> int:
+        return self.table.numbers * self.size
+
+    def __repr__(self) -> str:
+        return f"Forecast({', '.join([str(self.size), *(f'{name}={value}' for name, value in self.options.items())])})"
+
+    def __reduce__(self) -> tuple:
+        return partial(type(self), **self.options), (self.size,)
+
+    def build(self, input_size: int) -> None:
+        """There are no parameters: what is learned is of each stream."""
+        self.input_size = input_size
+        self.parameters = Parameters({})
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """There is nothing to draw."""
+
+    def allocate(self, sizes: Sizes, moments: int, standardize: bool = False, needs_dx: bool = True) -> None:
+        """Make the buffers. Raises ValueError where inputs are not standardised."""
+        if not standardize:
+            raise ValueError("a forecast needs standardize=True: its experts learn in scales of each channel")
+        self._allocate(sizes, moments, standardize, needs_dx, memory.plan(self.size, self.input_size, **self.options))
+
+    def read(self, y: np.ndarray) -> "dict[int, Horizon]":
+        """What outputs (..., K) say of each horizon, by its frames."""
+        return read(y, self.table)
+
+
 def readout(name: str) -> type[Readout]:
     """The class of a readout in the table, described as in its file."""
     about = import_module(f"streamrnn.kernels.readouts.{name.lower()}").__doc__
     return type(name, (Readout,), {"kind": KINDS[name], "__doc__": about, "__module__": __name__})
 
 
-READOUTS = {name: readout(name) for name in KINDS}
+READOUTS = {name: Forecast if KINDS[name].experts else readout(name) for name in KINDS}
 globals().update(READOUTS)

@@ -1,13 +1,17 @@
 """The tables of a config that describe a network and how it learns, but for `streamrnn.model.optimizers`."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta
 
 from streamrnn.kernels.cells import CELLS
-from streamrnn.kernels.readouts import READOUTS
-from streamrnn.tables import NonEmpty, Section, Size, Units
+from streamrnn.kernels.readouts import FORECASTS, READOUTS
+from streamrnn.tables import Frames, NonEmpty, Section, Size, Tagged, Units
+
+Horizon = Annotated[int, Meta(ge=1, le=10_000)]
 
 
 def named(table: Iterable[str], name: str) -> str:
@@ -33,19 +37,67 @@ class Layer(Section, frozen=True):
         return named(CELLS, self.cell)
 
 
-class Readout(Section, frozen=True):
-    kind: Literal[*map(str.lower, READOUTS)]  # type: ignore[valid-type]
+class Readout(Tagged, frozen=True):
     size: Size  # classes, or width of the target; 0 = as many as this machine has sensors
 
     @property
     def name(self) -> str:
         """The readout's in its table."""
-        return named(READOUTS, self.kind)
+        return type(self).__name__
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was chosen beside the size, in plain values."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if name != "size"}
+
+    @property
+    def numbers(self) -> int:
+        """Numbers in an output, for each of its size."""
+        return READOUTS[self.name].numbers
 
     @property
     def classes(self) -> bool:
         """Whether outputs are probabilities of classes, and targets tokens."""
         return READOUTS[self.name].classes
+
+
+class Softmax(Readout, frozen=True):
+    """See `streamrnn.kernels.readouts.softmax`."""
+
+
+class Linear(Readout, frozen=True):
+    """See `streamrnn.kernels.readouts.linear`."""
+
+
+class Gaussian(Readout, frozen=True):
+    """See `streamrnn.kernels.readouts.gaussian`."""
+
+
+class Forecast(Readout, frozen=True):
+    """See `streamrnn.kernels.readouts.forecast`."""
+
+    lags: Annotated[int, Meta(ge=1, le=1000)] = 20  # newest values of a channel that its forecast is a linear map of
+    seasons: Annotated[tuple[Frames, ...], Meta(max_length=8)] = ()  # periods in frames; of 600 s, 144 are a day
+    horizons: Annotated[tuple[Horizon, ...], Meta(min_length=1, max_length=16)] = (1,)  # frames ahead, from 1 on
+    band: Annotated[float, Meta(gt=0, lt=1)] = 0.9  # share of values that the interval holds
+    others: bool = False  # the newest values of the other channels are part of the map too
+    forgetting: Annotated[float, Meta(gt=0.5, le=1)] = 0.996  # weight of a target, a frame later
+
+    def __post_init__(self) -> None:
+        if self.horizons[0] != 1 or any(a >= b for a, b in pairwise(self.horizons)):
+            raise ValueError(f"horizons must rise from 1 on, as in [1, 6, 48], and are {list(self.horizons)}")
+
+    @property
+    def experts(self) -> int:
+        """How many are mixed: persistence, seasons, least squares without and with the network."""
+        return 3 + len(self.seasons)
+
+    @property
+    def numbers(self) -> int:
+        return len(self.horizons) * (FORECASTS + self.experts)
+
+
+AnyReadout = Softmax | Linear | Gaussian | Forecast
 
 
 class Learning(Section, frozen=True):

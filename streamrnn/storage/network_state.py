@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamrnn.kernels.cells import CELLS
-from streamrnn.kernels.columns import CLOSED, FRAMES, FREE, LEARNED, SLOT, TARGETS, WINDOW
+from streamrnn.kernels.columns import (
+    CLOSED,
+    COUNT,
+    FRAMES,
+    FREE,
+    LEARNED,
+    PRESENTED,
+    SLOT,
+    STARTED,
+    TARGETS,
+    WINDOW,
+)
 
 if TYPE_CHECKING:
     from streamrnn.kernels.schedule import Schedule
@@ -19,7 +30,7 @@ if TYPE_CHECKING:
 OWN = dict.fromkeys(name for cell in CELLS.values() for name in cell.own)
 PARAMETERS = ("W_xh", "W_hh", "b_h", *OWN, "W_hy", "b_y")  # as they lie in a stage's buffer
 WHOLE = ("moments", "counters")  # kept as they are
-BY_STREAM = ("state", "stats")  # one row a stream
+BY_STREAM = ("state", "stats", "experts")  # one row a stream
 BY_WINDOW = ("tape", "tokens")  # one row an open window
 MANY = 2**62  # windows: as many as no network has seen
 
@@ -59,6 +70,17 @@ def statistics(stats: np.ndarray) -> np.ndarray:
     deviations = np.sqrt(np.where(variances > 1e-12, variances, 0))
     unknown = np.full_like(means, np.nan)  # the newest value: it is compared with nothing
     return np.concatenate([frames, means, 0 * means, deviations, unknown, 0 * means], axis=-1)
+
+
+def checked(experts: np.ndarray) -> np.ndarray:
+    """What experts remember (..., numbers). Raises ValueError where its counts cannot be, which lead into rings."""
+    if experts.shape[-1]:
+        counts = experts[..., :STARTED]
+        ahead = counts[..., PRESENTED] - counts[..., COUNT]
+        whole = (counts >= 0) & (counts < MANY) & (counts == np.floor(counts))
+        if not whole.all() or not np.isin(ahead, (0, 1)).all():
+            raise ValueError("forecasts that cannot be")
+    return experts
 
 
 def put_gradients(grads: np.ndarray, tensors: Tensors) -> None:
@@ -101,6 +123,7 @@ def put(kept: Sequence[Tensors], owners: Sequence[Any], schedule: "Schedule") ->
         put_gradients(stage.grads, tensors)
         put_one(stage.state[:streams], tensors["state"])
         put_one(stage.stats[:streams], statistics(tensors["stats"]))
+        put_one(stage.experts[:streams], checked(tensors.get("experts", stage.experts[:streams])))
         for name in BY_WINDOW:
             put_one(getattr(stage, name)[:count], tensors[name])
         if (stage.tokens[:count] < -1).any() or (stage.tokens[:count] >= owner.input_size).any():

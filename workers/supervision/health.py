@@ -48,7 +48,7 @@ def usual_loss(config: Config) -> float:
     """What targets cost by their channels' means and deviations, -inf where they are not standardised."""
     if not config.input.standardize:
         return -inf
-    return config.readout.size * (0.5 + (HALF_LOG_2_PI if config.readout.kind == "gaussian" else 0.0))
+    return config.readout.size * (0.5 + (0.0 if config.readout.kind == "linear" else HALF_LOG_2_PI))
 
 
 def loss_of(facts: dict[str, Any]) -> float:

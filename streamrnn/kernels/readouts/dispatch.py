@@ -1,6 +1,6 @@
 """The functions of all readouts, chosen by kind: READOUT and a readout's place in the table."""
 
-from numba import float32, float64, int64, none
+from numba import boolean, float32, float64, int64, none
 
 from streamrnn.kernels.buffers import READOUT
 from streamrnn.kernels.jit import linked_table
@@ -10,6 +10,10 @@ HERE = "streamrnn.kernels.readouts"
 vector, exact = float32[::1], float64[::1]
 
 activate = linked_table(HERE, READOUTS, "activate", READOUT, none, vector)
+predict = linked_table(HERE, READOUTS, "predict", READOUT, none, exact, exact, exact, vector, int64, exact, exact)
+learn = linked_table(
+    HERE, READOUTS, "learn", READOUT, none, exact, exact, exact, exact, exact, exact, boolean, exact, vector, exact
+)
 score = linked_table(
     HERE, READOUTS, "score", READOUT, none, vector, int64, vector, exact, exact, float32, vector, exact
 )
