@@ -197,6 +197,14 @@ def test_a_bad_frame_is_refused_counted_and_changes_nothing(vectors, parts, reas
         vectors.refused += 1
 
 
+@pytest.mark.parametrize("name", ["", None, 3])
+def test_a_stream_without_a_name_is_refused_at_once(vectors, name):
+    with vectors.client() as client:
+        for call in (client.step, client.send, client.send_many):
+            with pytest.raises(ValueError, match="a stream's name"):
+                call(X, stream=name)
+
+
 def test_an_oversized_message_is_refused_or_gets_no_further_than_the_socket(vectors):
     assert "a message of 2097153 bytes is over the limit of 1048576" in refusal(vectors, b"g", bytes(2**21))
     vectors.refused += 1

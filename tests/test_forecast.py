@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from daemon import Daemon, layers
+from daemon import Daemon, layers, wait_for
 
 import streamrnn as sr
 from streamrnn.kernels.experts import least_squares
@@ -151,6 +151,10 @@ def test_a_daemon_forecasts_with_the_bits_of_the_library_also_after_its_processe
                 output = client.step(frame)
                 np.testing.assert_array_equal(output.y, wanted[k])
                 np.testing.assert_array_equal(output.loss, losses[k])
-            assert client.readout.horizons == (1, 4)
+            assert client.readout.read(output.y)[4].mean.tolist() == net.readout.read(wanted[-1])[4].mean.tolist()
+            wait_for(lambda: client.status()["experts"])
+            weights = client.status()["experts"]
+            assert list(weights) == ["persistence", "season 7", "autoregression", "network"]
+            assert sum(weights.values()) == pytest.approx(1, abs=1e-3)
         daemon.stop()
         assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()

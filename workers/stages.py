@@ -29,7 +29,9 @@ from streamrnn.kernels.messages import (
     OUTPUT,
 )
 from streamrnn.kernels.schedule import new_schedule
+from streamrnn.model.layers import Layer
 from streamrnn.model.network import Network
+from streamrnn.model.readouts import Forecast, Readout
 from streamrnn.protocol.wire import LONGEST_TEXT, Message, as_numbers, bytes_of, pack, size_in_bytes, unpack
 from streamrnn.storage import checkpoint, files, network_state, stream_state
 from streamrnn.storage.manifest import CheckpointError, read_manifest
@@ -133,7 +135,16 @@ def facts(part: list, links: loop.Links) -> dict[str, Any]:
         "frames": int(links.state[loop.DONE_FRAMES]),
         "bad": int(links.state[loop.BAD]),
         "skipped": sum(int(owner.stage.counters[SKIPPED]) for owner in part),
+        "experts": experts_of(part[-1]),
     }
+
+
+def experts_of(owner: Layer | Readout) -> dict[str, float] | None:
+    """What each expert weighs in a forecast of late, one frame ahead, as a mean over channels; None without any."""
+    if not isinstance(owner, Forecast) or not owner.stage.presented.any():
+        return None
+    weights = owner.read(owner.stage.presented[: owner.output_size])[1].weights
+    return {name: round(float(weight.mean()), 4) for name, weight in weights.items()}
 
 
 def move_stream(to_gate: zmq.Socket | None, part: list, first: int, schedule: Any, links: loop.Links) -> None:

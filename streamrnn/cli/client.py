@@ -69,6 +69,8 @@ def status_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield name.replace("_", " "), f"{value:,.3f}" if isinstance(value, float) else str(value)
     if facts["catching_up"]:
         yield "catching up", view.left_line(facts["catching_up"])
+    if facts.get("experts"):
+        yield "experts", ", ".join(f"{name} {weight:.0%}" for name, weight in facts["experts"].items())
     yield "up", view.duration(facts["seconds"])
     if facts["full"]:
         yield "full", facts["full"]

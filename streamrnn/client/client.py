@@ -20,7 +20,7 @@ import zmq
 from streamrnn.client.connection import RETRY, open_dealer
 from streamrnn.client.control import CONTROL, ask
 from streamrnn.client.errors import DaemonGone
-from streamrnn.client.frame import block_messages, frame_message
+from streamrnn.client.frame import block_messages, check_name, frame_message
 from streamrnn.client.history import BEFORE_ALL, History
 from streamrnn.client.output import Output, outputs_of
 from streamrnn.client.requests import Requests
@@ -135,6 +135,7 @@ class Client(Verbs):
 
         Raises ValueError, and nothing has been sent, if any of them does not fit; else as `send`.
         """
+        check_name(stream)
         messages = block_messages(self._network, X, targets, learn and self.predict == "next", self._largest_message)
         for message in messages:
             if stream in self._begin:
@@ -165,6 +166,7 @@ class Client(Verbs):
         end: bool = False,
     ) -> Output:
         """Send a frame, see `send`, and wait for its output. Raises ValueError, FrameRefused, DaemonGone."""
+        check_name(stream)
         if stream not in self._subscriptions:
             self._subscriptions[stream] = self.subscribe(stream, RETRY)
         number = self._send(stream, x, target, learn, ECHO | _flags(begin, end))
@@ -232,6 +234,7 @@ class Client(Verbs):
 
     def _send(self, stream: str, x: Any, target: Any, learn: bool, flags: int) -> int:
         """Post a frame; its request's number. Raises ValueError, DaemonGone."""
+        check_name(stream)
         flags |= BEGIN if stream in self._begin else 0
         x = by_name(x, self.channels)
         message = frame_message(self._network, x, target, learn and self.predict == "next", flags)

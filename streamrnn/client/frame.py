@@ -14,6 +14,12 @@ BLOCK = 256  # frames of a message: many, and few enough to be taken soon
 ROOM = 4096  # bytes of a message that are not frames
 
 
+def check_name(stream: str) -> None:
+    """Raises ValueError where frames of a stream cannot go under that name."""
+    if not isinstance(stream, str) or not stream:
+        raise ValueError(f"a stream's name is a str of at least one letter, not {stream!r}")
+
+
 def frame_message(shape: Shape, x: Any, target: Any, learn: bool, flags: int) -> Message:
     """One frame with these flags: x an int token or a vector (I,), or None for what is fed back; target a class or
     values (K,), or None.

@@ -1,11 +1,11 @@
 """What the outputs of a forecast say, by name."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from streamrnn.kernels.readouts import FORECASTS
-from streamrnn.model.tables import Forecast
 
 
 class Horizon(NamedTuple):
@@ -18,22 +18,17 @@ class Horizon(NamedTuple):
     weights: dict[str, np.ndarray]  # of the experts, which add up to 1
 
 
-def read(y: np.ndarray, table: Forecast) -> dict[int, Horizon]:
+def read(y: np.ndarray, size: int, horizons: Sequence[int], experts: Sequence[str]) -> dict[int, Horizon]:
     """What outputs (..., K) say of each horizon, by its frames: views of them.
 
     Raises ValueError if they are not of such a readout.
     """
-    numbers = FORECASTS + table.experts
-    if y.shape[-1] != table.numbers * table.size:
-        raise ValueError(f"an output of this forecast has {table.numbers * table.size} numbers, not {y.shape[-1]}")
-    by_horizon = y.reshape(*y.shape[:-1], len(table.horizons), numbers, table.size)
+    numbers = FORECASTS + len(experts)
+    if y.shape[-1] != len(horizons) * numbers * size:
+        raise ValueError(f"an output of this forecast has {len(horizons) * numbers * size} numbers, not {y.shape[-1]}")
+    by_horizon = y.reshape(*y.shape[:-1], len(horizons), numbers, size)
     found = {}
-    for k, frames in enumerate(table.horizons):
+    for k, frames in enumerate(horizons):
         mean, spread, lower, upper, *weights = (by_horizon[..., k, number, :] for number in range(numbers))
-        found[frames] = Horizon(mean, spread, lower, upper, dict(zip(expert_names(table), weights, strict=True)))
+        found[frames] = Horizon(mean, spread, lower, upper, dict(zip(experts, weights, strict=True)))
     return found
-
-
-def expert_names(table: Forecast) -> list[str]:
-    """In the order of their weights."""
-    return ["persistence", *(f"season {period}" for period in table.seasons), "autoregression", "network"]

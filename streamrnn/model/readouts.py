@@ -13,7 +13,7 @@ from streamrnn.kernels.readouts import READOUTS as KINDS
 from streamrnn.kernels.readouts import Kind
 from streamrnn.kernels.standardize import BLOCKS
 from streamrnn.model import tables
-from streamrnn.model.forecasts import Horizon, read
+from streamrnn.model.forecasts import Horizon
 from streamrnn.model.parameters import Parameters
 from streamrnn.model.weights import glorot
 
@@ -141,7 +141,7 @@ class Forecast(Readout):
 
     def read(self, y: np.ndarray) -> "dict[int, Horizon]":
         """What outputs (..., K) say of each horizon, by its frames."""
-        return read(y, self.table)
+        return self.table.read(y)
 
 
 def readout(name: str) -> type[Readout]:

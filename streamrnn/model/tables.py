@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -11,7 +11,12 @@ from streamrnn.kernels.cells import CELLS
 from streamrnn.kernels.readouts import FORECASTS, READOUTS
 from streamrnn.tables import Frames, NonEmpty, Section, Size, Tagged, Units
 
-Horizon = Annotated[int, Meta(ge=1, le=10_000)]
+if TYPE_CHECKING:
+    import numpy as np
+
+    from streamrnn.model.forecasts import Horizon
+
+Ahead = Annotated[int, Meta(ge=1, le=10_000)]
 
 
 def named(table: Iterable[str], name: str) -> str:
@@ -78,7 +83,7 @@ class Forecast(Readout, frozen=True):
 
     lags: Annotated[int, Meta(ge=1, le=1000)] = 20  # newest values of a channel that its forecast is a linear map of
     seasons: Annotated[tuple[Frames, ...], Meta(max_length=8)] = ()  # periods in frames; of 600 s, 144 are a day
-    horizons: Annotated[tuple[Horizon, ...], Meta(min_length=1, max_length=16)] = (1,)  # frames ahead, from 1 on
+    horizons: Annotated[tuple[Ahead, ...], Meta(min_length=1, max_length=16)] = (1,)  # frames ahead, from 1 on
     band: Annotated[float, Meta(gt=0, lt=1)] = 0.9  # share of values that the interval holds
     others: bool = False  # the newest values of the other channels are part of the map too
     forgetting: Annotated[float, Meta(gt=0.5, le=1)] = 0.996  # weight of a target, a frame later
@@ -88,13 +93,19 @@ class Forecast(Readout, frozen=True):
             raise ValueError(f"horizons must rise from 1 on, as in [1, 6, 48], and are {list(self.horizons)}")
 
     @property
-    def experts(self) -> int:
-        """How many are mixed: persistence, seasons, least squares without and with the network."""
-        return 3 + len(self.seasons)
+    def experts(self) -> list[str]:
+        """Those that are mixed, in the order of their weights: least squares are the last two."""
+        return ["persistence", *(f"season {period}" for period in self.seasons), "autoregression", "network"]
 
     @property
     def numbers(self) -> int:
-        return len(self.horizons) * (FORECASTS + self.experts)
+        return len(self.horizons) * (FORECASTS + len(self.experts))
+
+    def read(self, y: "np.ndarray") -> "dict[int, Horizon]":
+        """What outputs (..., K) say of each horizon, by its frames; see `streamrnn.model.forecasts`."""
+        from streamrnn.model.forecasts import read  # a config needs no arrays
+
+        return read(y, self.size, self.horizons, self.experts)
 
 
 AnyReadout = Softmax | Linear | Gaussian | Forecast

@@ -91,6 +91,7 @@ def status(daemon: "Supervisor") -> dict[str, Any]:
         "rejected": daemon.frontend.rejected + daemon.counted["rejected"] + total(daemon, "rejected"),
         "bad": daemon.counted["bad"] + total(daemon, "bad"),
         "skipped_updates": sum(known(daemon, name).get("skipped", 0) for name in daemon.workers),
+        "experts": experts(daemon),
         "learning_rate": gate.get("rate"),
         "streams": gate.get("streams", 0),
         "streams_on_disk": gate.get("streams_on_disk", 0),
@@ -113,6 +114,12 @@ def catching_up(daemon: "Supervisor") -> dict[str, Any] | None:
         return None
     pace = gate["replayed"] / (time.monotonic() - daemon.replaying_since)
     return {"frames": gate["to_replay"], "seconds": gate["to_replay"] / pace if pace else None}
+
+
+def experts(daemon: "Supervisor") -> dict[str, float] | None:
+    """What each expert weighs in the forecasts, None without any."""
+    told = (known(daemon, name).get("experts") for name in daemon.workers)
+    return next((weights for weights in told if weights), None)
 
 
 def total(daemon: "Supervisor", name: str) -> int:
