@@ -6,6 +6,7 @@ standardisation found again on 64-bit ARM; they are to change only where a commi
 """
 
 from collections.abc import Iterator
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 
@@ -156,3 +157,28 @@ def test_a_checkpoint_of_an_earlier_version_goes_on():
 if __name__ == "__main__":
     for case in CASES:
         print(f"    {case}: {result(*case)},".replace("'", '"'), flush=True)
+
+
+FORECASTS = {
+    "plain": ({}, "", ""),
+    "all": ({"lags": 5, "seasons": [7, 12], "horizons": [1, 3], "others": True, "band": 0.8}, "", ""),
+}
+
+
+@pytest.mark.parametrize("name", FORECASTS)
+def test_forecasts_have_the_golden_bits(name):
+    """Of parameters, and of all outputs."""
+    options, parameters, outputs = FORECASTS[name]
+    net = sr.Network(
+        [sr.GRU(2, 9), sr.LSTM(9, 5)],
+        sr.Forecast(2, **options),
+        sr.Adam(0.01),
+        window=2,
+        gradient_delay=1,
+        predict="next",
+        standardize=True,
+    )
+    chance = numbers()
+    x = [[(5 * k + j * j) % 32 / 16 - 1 + (next(chance) >> 12) / 2**22 for j in range(2)] for k in range(1500)]
+    Y, _ = net.run(x)
+    assert (net.parameters_sha256()[:16], sha256(Y.tobytes()).hexdigest()[:16]) == (parameters, outputs)
