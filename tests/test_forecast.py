@@ -5,6 +5,7 @@ import pytest
 from daemon import Daemon, layers, wait_for
 
 import streamrnn as sr
+from streamrnn.cli.client import as_json, as_line
 from streamrnn.kernels.experts import least_squares
 from streamrnn.storage.network_state import checked
 
@@ -53,6 +54,25 @@ def test_it_is_no_worse_than_persistence_on_a_random_walk_and_much_better_on_a_s
         Y, _ = net.run(x[:, None])
         errors = np.abs(x[1:] - net.readout.read(Y[:-1])[1].mean[:, 0])[500:]
         assert errors.mean() < most * np.abs(np.diff(x))[500:].mean()
+
+
+def test_targets_that_are_no_inputs_are_forecast_from_their_own_past():
+    """An autoregression of order 2 that the inputs say nothing of; some targets do not come."""
+    rng = np.random.default_rng(7)
+    y = np.zeros(3000)
+    for t in range(2, len(y)):
+        y[t] = 1.6 * y[t - 1] - 0.8 * y[t - 2] + rng.normal()
+    net = sr.Network([sr.GRU(3, 4)], sr.Forecast(1), sr.Adam(2e-3), window=1, standardize=True)
+    errors = []
+    for target in y:
+        x = rng.normal(size=3)
+        if rng.random() < 0.02:
+            net.step(x)
+            continue
+        net.learn(x, [target])
+        errors.append(net.loss())
+    best = 0.5 * np.log(2 * np.pi * np.e)  # of the density that the values are drawn from
+    assert best < np.mean(errors[1500:]) < best + 0.25
 
 
 def test_outputs_are_read_by_name():
@@ -156,5 +176,10 @@ def test_a_daemon_forecasts_with_the_bits_of_the_library_also_after_its_processe
             weights = client.status()["experts"]
             assert list(weights) == ["persistence", "season 7", "autoregression", "network"]
             assert sum(weights.values()) == pytest.approx(1, abs=1e-3)
+            line = as_line(output.y, client)
+            assert line.startswith(f"channel 1 {output.y[0]:.4g} ({output.y[4]:.4g} to {output.y[6]:.4g}), channel 2 ")
+            plain = as_json(output, client.readout)["forecasts"]
+            assert plain[4]["mean"] == output.y[16:18].tolist()
+            assert list(plain[1]["weights"]) == list(weights)
         daemon.stop()
         assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()

@@ -18,6 +18,7 @@ from streamrnn.cli import view
 from streamrnn.cli.exits import Exit, fail
 from streamrnn.cli.json_lines import Json, print_json
 from streamrnn.config import Sockets
+from streamrnn.model.tables import Forecast, Readout
 from streamrnn.workers.supervision.wording import displayable
 
 app = typer.Typer()
@@ -96,19 +97,17 @@ def tail(
     key: KeyFile = None,
     json: Json = False,
 ) -> None:
-    """Print outputs as they come: the likeliest byte where the daemon predicts text, else the numbers."""
+    """Print outputs as they come: the likeliest byte of text, forecasts with their intervals, or the numbers."""
     with daemon(control, timeout, key) as client, client.subscribe(stream) as outputs:
         text = client.predicts_bytes
         for count, output in enumerate(outputs, 1):
             if json:
-                print_json(as_json(output))
+                print_json(as_json(output, client.readout))
             elif text:
                 print(view.printable(chr(int(output.y.argmax()))), end="", flush=True)
             else:
-                print(
-                    f"{view.printable(output.stream)}  {output.seq}  loss {output.loss:.4g}  {as_numbers(output.y)}",
-                    flush=True,
-                )
+                said = as_line(output.y, client)
+                print(f"{view.printable(output.stream)}  {output.seq}  loss {output.loss:.4g}  {said}", flush=True)
             if count == frames:
                 break
     if text and not json:
@@ -160,10 +159,30 @@ def generate(
         print(displayable(as_text(prefix) + written) if sys.stdout.isatty() else as_text(prefix) + written)
 
 
-def as_json(output: "sr.Output") -> dict[str, Any]:
-    """An output in plain values, `losses` of each channel where they are vectors; a loss that is NaN becomes null."""
+def as_json(output: "sr.Output", readout: Readout) -> dict[str, Any]:
+    """An output in plain values, `losses` of each channel where they are vectors; a loss that is NaN becomes null.
+
+    Of forecasts it has `forecasts` too: by horizon, what `y` holds, by name.
+    """
     plain = {"stream": output.stream, "seq": output.seq, "loss": output.loss, "y": output.y.tolist()}
+    if isinstance(readout, Forecast):
+        plain["forecasts"] = {frames: as_plain(said._asdict()) for frames, said in readout.read(output.y).items()}
     return plain | ({"losses": output.losses.tolist()} if len(output.losses) else {})
+
+
+def as_plain(said: dict[str, Any]) -> dict[str, Any]:
+    """Arrays in a table, and in tables in it, as lists."""
+    return {name: as_plain(value) if isinstance(value, dict) else value.tolist() for name, value in said.items()}
+
+
+def as_line(y: Any, client: "sr.Client") -> str:
+    """An output on a line: of a forecast, each channel one frame ahead with its interval."""
+    if not isinstance(client.readout, Forecast):
+        return as_numbers(y)
+    said = client.readout.read(y)[1]
+    names = client.channels or [f"channel {number}" for number in range(1, len(said.mean) + 1)]
+    every = zip(names, said.mean, said.lower, said.upper, strict=True)
+    return ", ".join(f"{view.printable(name)} {mean:.4g} ({low:.4g} to {high:.4g})" for name, mean, low, high in every)
 
 
 def as_text(argument: str) -> str:
