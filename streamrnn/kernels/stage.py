@@ -93,6 +93,12 @@ def readout_tape(config, row):
     return matrix(row, 0, W, I), matrix(row, W * I, W, O), matrix(row, W * (I + O), W, O)
 
 
+@inlined
+def has_experts(s):
+    """Whether a readout makes its forecasts with experts, and has no parameters."""
+    return s.settings.shape[0] > 0
+
+
 @kernel
 def enter(stages, plan, vectors):
     """Fill the first stage's `input` with vectors (frames, I) float64 from outside, standardised if they are to be."""
@@ -201,7 +207,7 @@ def readout_forward(s, plan, X):
 
     Experts learn between one frame and the next: they predict when it is their frame's turn, in `present`.
     """
-    if s.settings.shape[0] > 0:
+    if has_experts(s):
         for r in range(plan.shape[0]):
             copy(X[r], s.input[r])
             tape_X, _, _ = readout_tape(s.config, s.tape[plan[r, PLAN_SLOT]])
@@ -231,7 +237,7 @@ def present(stages, i, stream, row, begin):
     s = stage_at(stages, i)
     y = s.output[row]
     presented = s.presented[row * y.shape[0] : (row + 1) * y.shape[0]]
-    if s.settings.shape[0] > 0:
+    if has_experts(s):
         memory, stats = s.experts[stream], s.stats[stream]
         readouts.predict(s.config[KIND], s.settings, memory, stats, s.input[row], begin, s.work, presented)
     elif s.config[STANDARDIZE]:
@@ -245,21 +251,21 @@ def score(stages, i, stream, slot, row, token, target, losses):
     """Losses of the output in that row of the tape, prequential; notes its gradient. target (size,) float64."""
     s = stage_at(stages, i)
     tape_X, tape_Y, tape_D = readout_tape(s.config, s.tape[slot])
-    size = target.shape[0]
+    size, kind, standardized, stats = target.shape[0], s.config[KIND], s.config[STANDARDIZE], s.stats[stream]
     expected, scales, floors = s.dy[0, :size], s.scales[0, :size], s.scales[1, :size]
-    if s.config[STANDARDIZE]:
-        standardize.target(s.stats[stream], target, expected, scales, floors)
-        if s.settings.shape[0] > 0:
-            memory, stats, learning = s.experts[stream], s.stats[stream], s.hyper[RATE] > 0.0
-            kind, work, dx = s.config[KIND], s.work, tape_X[row]
-            readouts.learn(kind, s.settings, memory, stats, target, scales, floors, learning, work, dx, losses)
-        standardize.observe(s.stats[stream], target)
+    if standardized:
+        standardize.target(stats, target, expected, scales, floors)
     else:
         copy(target, expected)
-    if s.settings.shape[0] > 0:
-        return
-    most = MOST if s.config[STANDARDIZE] else NO_LIMIT
-    readouts.score(s.config[KIND], tape_Y[row], token, expected, scales, floors, most, tape_D[row], losses)
+    if has_experts(s):
+        memory, learning = s.experts[stream], s.hyper[RATE] > 0.0
+        d = tape_X[row]
+        readouts.learn(kind, s.settings, memory, stats, target, scales, floors, learning, s.work, d, losses)
+    else:
+        most = MOST if standardized else NO_LIMIT
+        readouts.score(kind, tape_Y[row], token, expected, scales, floors, most, tape_D[row], losses)
+    if standardized:
+        standardize.observe(stats, target)
 
 
 @kernel
@@ -322,7 +328,7 @@ def cell_backward(s, slot, frames, params, grads, dY):
 @inlined
 def readout_backward(s, slot, frames, targets, params, grads):
     share = float32(1.0 / targets)
-    if s.settings.shape[0] > 0:
+    if has_experts(s):
         DX, _, _ = readout_tape(s.config, s.tape[slot])
         for t in range(frames):
             for j in range(s.dx.shape[1]):
