@@ -231,7 +231,7 @@ def test_size_0_means_as_many_as_there_are_sensors():
     text = (CONFIGS[0].parent / "sensors.toml").read_text()
     count, config = len(sensor_names()), parse(text)
     assert (config.input.size, config.readout.size) == (count, count)
-    assert stages(config)[-1].output == 2 * count  # means and deviations
+    assert stages(config)[-1].output == 7 * count  # mean, spread, ends of an interval, weights of three experts
     wrong = problem(text.replace("size = 0", f"size = {count + 1}"))
     assert f'"input.size" must be {count}, this machine\'s number of sensors' in wrong
 
