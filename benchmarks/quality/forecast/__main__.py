@@ -115,6 +115,7 @@ def taxi(console: Console, series: Series) -> None:
 def main(folder: Annotated[Path, typer.Argument(help="With nab/data in it.")]) -> None:
     """Forecasts beside those of simple forecasters."""
     console = Console(width=190)
+    ours.forecasts(np.arange(9.0)[:, None])  # has everything compiled
     real = nab(folder / "nab" / "data")
     files(console, [*real, *made()])
     taxi(console, next(series for series in real if series.name == "nyc_taxi"))
