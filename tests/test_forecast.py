@@ -182,4 +182,6 @@ def test_a_daemon_forecasts_with_the_bits_of_the_library_also_after_its_processe
             assert plain[4]["mean"] == output.y[16:18].tolist()
             assert list(plain[1]["weights"]) == list(weights)
         daemon.stop()
+        daemon.start(*options)  # goes on from what is there
+        daemon.stop()
         assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()

@@ -53,7 +53,8 @@ class Readout(Tagged, frozen=True):
     @property
     def options(self) -> dict[str, Any]:
         """What was chosen beside the size, in plain values."""
-        return {name: value for name, value in msgspec.structs.asdict(self).items() if name != "size"}
+        values = {name: value for name, value in msgspec.structs.asdict(self).items() if name != "size"}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @property
     def numbers(self) -> int:
