@@ -18,15 +18,12 @@ $(VENV)/installed: pyproject.toml requirements.lock
 run: install
 	@$(BIN)/streamrnn run $(CONFIG) $(ARGS)
 
-# What fails runs once more, alone, and both runs are shown: some machines add up wrongly now and then, see benchmarks/README.md
-AGAIN := (echo "what failed, once more, alone:"; $(BIN)/python -m pytest -n 0 --last-failed --last-failed-no-failures none)
-
 test: install
-	@$(BIN)/python -m pytest -m "not long" $(ARGS) || $(AGAIN)
+	@$(BIN)/python -m pytest -m "not long" $(ARGS)
 
 # Those that take minutes: ordinary days, every config
 test-long: install
-	@$(BIN)/python -m pytest -m long $(ARGS) || $(AGAIN)
+	@$(BIN)/python -m pytest -m long $(ARGS)
 
 # The kernels as plain Python, to see that the tests reach every line of them.
 COMMA := ,
