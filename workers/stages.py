@@ -71,7 +71,7 @@ def make_links(net: Network, first: int, last: int, order: dict[str, Any], socke
     state[loop.LOSSES] = net.readout.loss_size
     state[loop.OUT_KIND] = OUTPUT if ends_in_readout else FRAMES
     state[loop.OUT_BYTES] = DOUBLE if doubles else FLOAT
-    state[loop.FLUSH_AT] = block if ends_in_readout else FLUSH_AT // max(1, parameters)
+    state[loop.FLUSH_AT] = block if ends_in_readout else FLUSH_AT // parameters
     return loop.Links(
         sockets=handles,
         polls=polls,

@@ -52,11 +52,12 @@ class Readout:
         return self.kind.classes
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.size})"
+        options = [f"{name}={value}" for name, value in self.options.items()]
+        return f"{type(self).__name__}({', '.join([str(self.size), *options])})"
 
     def __reduce__(self) -> tuple:
         """A copy belongs to no network, and so has no parameters."""
-        return type(self), (self.size,)
+        return partial(type(self), **self.options), (self.size,)
 
     def build(self, input_size: int) -> None:
         """Make the parameters W_hy (input_size, output_size) and b_y (output_size,), all zero."""
@@ -118,12 +119,6 @@ class Forecast(Readout):
     @property
     def output_size(self) -> int:
         return self.table.numbers * self.size
-
-    def __repr__(self) -> str:
-        return f"Forecast({', '.join([str(self.size), *(f'{name}={value}' for name, value in self.options.items())])})"
-
-    def __reduce__(self) -> tuple:
-        return partial(type(self), **self.options), (self.size,)
 
     def build(self, input_size: int) -> None:
         """There are no parameters: what is learned is of each stream."""

@@ -5,11 +5,6 @@ import numpy as np
 CUT, ERROR = 12.0, 8.0  # standard deviations: of a forecast, of an error
 
 
-def persistence(x: np.ndarray, ahead: int = 1) -> np.ndarray:
-    """The newest value again."""
-    return x[:-ahead]
-
-
 def season(x: np.ndarray, period: int) -> np.ndarray:
     """The value one period before, the newest one where there is none."""
     rows = np.arange(1, len(x))

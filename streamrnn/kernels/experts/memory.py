@@ -88,9 +88,13 @@ def channel_of(settings, row, channel):
 
 
 @inlined
-def period_of(settings, season):
-    """In frames."""
-    return whole(settings, SETTINGS + season)
+def season_age(settings, season, horizon):
+    """Age of the value as far into its season as now is, whole periods before a target `horizon` frames ahead.
+
+    That of the value as far into its season as the target is, is less by `horizon`.
+    """
+    period = whole(settings, SETTINGS + season)
+    return (horizon + period - 1) // period * period
 
 
 @inlined

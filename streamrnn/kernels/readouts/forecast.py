@@ -39,9 +39,9 @@ from streamrnn.kernels.experts.memory import (
     horizon_of,
     least_squares_of,
     part_of,
-    period_of,
     place_of,
     push,
+    season_age,
     value,
     whole,
 )
@@ -120,8 +120,7 @@ def features(settings, row, stats, c, k, late, scale, f):
         f[NEWEST + j] = (value(settings, row, channel, late + j, mean[c]) - mean[c] - rest[c]) / scale
     at = NEWEST + lags
     for season in range(whole(settings, SEASONS)):
-        period = period_of(settings, season)
-        age = late + (horizon + period - 1) // period * period
+        age = late + season_age(settings, season, horizon)
         for past in (age - horizon, age):
             f[at] = (value(settings, row, channel, past, mean[c]) - mean[c] - rest[c]) / scale
             at += 1
@@ -154,8 +153,7 @@ def expert_means(settings, row, channel, k, late, base, scale, said, means):
     horizon, experts = horizon_of(settings, k), whole(settings, EXPERTS)
     means[0] = 0.0
     for season in range(whole(settings, SEASONS)):
-        period = period_of(settings, season)
-        age = late + (horizon + period - 1) // period * period - horizon
+        age = late + season_age(settings, season, horizon) - horizon
         means[1 + season] = (value(settings, row, channel, age, base) - base) / scale
     means[experts - 2] = said[ALONE] / scale
     means[experts - 1] = said[WITH_NETWORK] / scale
