@@ -385,6 +385,77 @@ class Forecast:
         return loss, pull
 
 
+class Tail:
+    """All amounts of a detector."""
+
+    def __init__(self):
+        self.amounts = []
+
+    def evidence(self, amount):
+        if len(self.amounts) < 100:
+            return 0.0
+        ordered = sorted(self.amounts)
+        top = ordered[int(0.98 * len(ordered)) :]
+        if amount <= top[0]:
+            return 0.0
+        excess = np.mean(top) - top[0]
+        return min(6.0, -np.log10(0.02 * np.exp(-(amount - top[0]) / excess))) if excess else 6.0
+
+
+class Watched:
+    """What the detectors know of one channel: every value, in lists."""
+
+    def __init__(self, day):
+        self.day, self.places = day, min(day, 288)
+        self.values, self.losses, self.levels, self.at = [], [], [], []
+        self.means = {k: [] for k in (1, 6, 12, 24)}
+        self.tails, self.patience, self.variance = [Tail() for _ in range(10)], np.ones(10), 0.0
+
+    def observe(self, value, error, scale, floor):
+        """Amounts and evidence, of ten detectors each."""
+        n = len(self.values)
+        before = self.values[-1] if n else value
+        self.values.append(value)
+        self.at.append(n * self.places // self.day)
+        amounts = [self.outside(k, np.mean(self.values[-k:])) for k in self.means]
+        self.losses.append(self.loss(error / scale, floor, n + 1) + np.log(scale) if scale else 0.0)
+        amounts += [np.mean(self.losses[-5:]), np.mean(self.losses[-30:]), abs(value - self.last_week(before))]
+        level = np.mean(self.values[-100:])
+        earlier = self.levels[-100] if n >= 100 else self.levels[0] if n else level
+        self.levels.append(level)
+        amounts += [level, -level, abs(level - earlier)]
+        evidence = [tail.evidence(amount) for tail, amount in zip(self.tails, amounts, strict=True)] / self.patience
+        if n >= 100:
+            for tail, amount in zip(self.tails, amounts, strict=True):
+                tail.amounts.append(amount)
+        return np.array(amounts), evidence
+
+    def loss(self, error, floor, seen):
+        sigma = max(np.sqrt(self.variance), 0.01, floor)
+        weight = 4 / (3 + (error / sigma) ** 2) if seen > 10 else 1.0
+        self.variance += max(1 / seen, 0.001) * (weight * error**2 - self.variance)
+        return np.log(sigma) + 2 * np.log(1 + (error / sigma) ** 2 / 3)
+
+    def outside(self, k, y):
+        past, now = np.array(self.means[k]), self.at[-1]
+        at = np.array(self.at[:-1])
+        if len(past) < self.day:
+            windows = [past[at >= now - 13]]
+        else:
+            centres = [now - day * self.places for day in range(1, 15)]
+            windows = [past[abs(at - centre) <= 6] for centre in centres]
+        self.means[k].append(y)
+        excess = [max(y - window.max(), window.min() - y, 0) for window in windows if len(window)]
+        return min(excess, default=0.0)
+
+    def last_week(self, before):
+        now, at = self.at[-1], np.array(self.at)
+        for days in (7, 1):
+            if now >= days * self.places:
+                return np.mean(np.array(self.values)[at == now - days * self.places])
+        return before
+
+
 # --- optimisers ------------------------------------------------------------------------------------------------------
 
 

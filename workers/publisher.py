@@ -18,10 +18,13 @@ import zmq
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from streamrnn.kernels.anomaly import BEGINS, ENDS, EVENT
 from streamrnn.kernels.frames import EMIT, FLAGS, INPUT, SEQ, STREAM, places
-from streamrnn.kernels.messages import ALIVE, BARRIER, CREDIT, EVICT, NAME, OUTPUT, RESTORE
+from streamrnn.kernels.messages import ALARM, ALIVE, BARRIER, CREDIT, EVICT, NAME, OUTPUT, RESTORE
 from streamrnn.kernels.readouts import LOSS, RELATIVE
-from streamrnn.protocol.wire import PREVIEW, Message, WireError, as_numbers, bytes_of, pack, text_of, unpack
+from streamrnn.model.anomalies import alarm
+from streamrnn.model.tables import Forecast
+from streamrnn.protocol.wire import ALARMS, PREVIEW, Message, WireError, as_numbers, bytes_of, pack, text_of, unpack
 from streamrnn.storage import checkpoint, files
 from streamrnn.storage.files import NOT_JSON
 from streamrnn.storage.manifest import read_manifest
@@ -157,6 +160,8 @@ class Publisher:
         self.since = np.zeros_like(self.newest)  # the place from which on a number has meant its stream
         self.before = np.full_like(self.newest, NONE)  # the place of the last row that the stream had before that
         self.place = NONE  # of the last row
+        self.readout = msgspec.convert(self.order["forecast"], Forecast | None)
+        self.alarmed = NONE  # SEQ of the newest alarm
         if self.order["resume"]:
             self.restore(Path(self.order["resume"]))
         self.topics = {number: topic(text) for number, text in enumerate(self.order["streams"]) if text}
@@ -241,6 +246,8 @@ class Publisher:
                 self.relative.add(losses[:, RELATIVE])
             if self.wanted:
                 publish(self.frontend.socket, message, self.topics, self.newest)
+            if self.readout and self.readout.anomaly:
+                self.raise_alarms(message)
             place = places(message.frames)
             self.newest[message.frames[:, STREAM]] = place
             self.place = int(place[-1])
@@ -253,6 +260,21 @@ class Publisher:
             self.restore_stream(message)
         elif message.kind == BARRIER:
             self.save(message.number)
+
+    def raise_alarms(self, message: Message) -> None:
+        """Publish the alarms that a message of outputs holds, and have the log say so."""
+        rows = message.frames[emits(message)]
+        assert self.readout
+        events = message.vectors[:, self.readout.forecasts + EVENT]
+        for k in np.flatnonzero((events == BEGINS) | (events == ENDS)):
+            name, seq = self.topics[int(rows[k, STREAM])][:-1].decode(), int(rows[k, SEQ])
+            found = alarm(name, seq, self.readout.anomalies(message.vectors[k]), self.order["channels"])
+            if found and seq > self.alarmed:
+                self.alarmed = seq
+                text = msgspec.json.encode(found.plain())
+                data = pack(Message(ALARM, self.order["epoch"], seq, extra=as_numbers(text)))
+                self.frontend.socket.send_multipart([topic(ALARMS), data])
+                self.worker.report("warning", event="alarm", text=f"stream {name}, frame {seq}: {found.words}")
 
     def open(self, number: int, name: str, newest: int) -> None:
         """A number means that stream from here on, whose last row so far had that place."""

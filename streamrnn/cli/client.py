@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import filesize
@@ -20,6 +20,9 @@ from streamrnn.cli.json_lines import Json, print_json
 from streamrnn.config import Sockets
 from streamrnn.model.tables import Forecast, Readout
 from streamrnn.workers.supervision.wording import displayable
+
+if TYPE_CHECKING:
+    from streamrnn.model.anomalies import Alarm
 
 app = typer.Typer()
 
@@ -108,6 +111,8 @@ def tail(
             else:
                 said = as_line(output.y, client)
                 print(f"{view.printable(output.stream)}  {output.seq}  loss {output.loss:.4g}  {said}", flush=True)
+                if found := alarm_in(output, client):
+                    print(f"alarm {found.event}: {view.printable(found.words)}", flush=True)
             if count == frames:
                 break
     if text and not json:
@@ -162,11 +167,13 @@ def generate(
 def as_json(output: "sr.Output", readout: Readout) -> dict[str, Any]:
     """An output in plain values, `losses` of each channel where they are vectors; a loss that is NaN becomes null.
 
-    Of forecasts it has `forecasts` too: by horizon, what `y` holds, by name.
+    Of forecasts it has `forecasts` too, by horizon, and `anomaly` where there is one: what `y` holds, by name.
     """
     plain = {"stream": output.stream, "seq": output.seq, "loss": output.loss, "y": output.y.tolist()}
     if isinstance(readout, Forecast):
         plain["forecasts"] = {frames: as_plain(said._asdict()) for frames, said in readout.read(output.y).items()}
+        if readout.anomaly:
+            plain["anomaly"] = as_plain(readout.anomalies(output.y)._asdict())
     return plain | ({"losses": output.losses.tolist()} if len(output.losses) else {})
 
 
@@ -183,6 +190,15 @@ def as_line(y: Any, client: "sr.Client") -> str:
     names = client.channels or [f"channel {number}" for number in range(1, len(said.mean) + 1)]
     every = zip(names, said.mean, said.lower, said.upper, strict=True)
     return ", ".join(f"{view.printable(name)} {mean:.4g} ({low:.4g} to {high:.4g})" for name, mean, low, high in every)
+
+
+def alarm_in(output: "sr.Output", client: "sr.Client") -> "Alarm | None":
+    """The alarm that an output holds, if it is one."""
+    from streamrnn.model.anomalies import alarm  # a command for a text needs no arrays
+
+    if not isinstance(client.readout, Forecast) or not client.readout.anomaly:
+        return None
+    return alarm(output.stream, output.seq, client.readout.anomalies(output.y), client.channels)
 
 
 def as_text(argument: str) -> str:

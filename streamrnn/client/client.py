@@ -17,10 +17,11 @@ import msgspec
 import numpy as np
 import zmq
 
+from streamrnn.client.alarms import Alarms
 from streamrnn.client.connection import RETRY, open_dealer
 from streamrnn.client.control import CONTROL, ask
 from streamrnn.client.errors import DaemonGone
-from streamrnn.client.frame import block_messages, check_name, frame_message
+from streamrnn.client.frame import block_messages, check_name, dismissal_message, frame_message
 from streamrnn.client.history import BEFORE_ALL, History
 from streamrnn.client.output import Output, outputs_of
 from streamrnn.client.requests import Requests
@@ -29,10 +30,11 @@ from streamrnn.client.subscription import Subscription
 from streamrnn.client.turns import in_turn
 from streamrnn.kernels.frames import BEGIN, ECHO, END, FLAGS
 from streamrnn.kernels.messages import CLOSE
+from streamrnn.model.anomalies import Alarm
 from streamrnn.model.channels import by_name
 from streamrnn.model.feedback import Drawing, Shape, Value
 from streamrnn.model.inputs import largest
-from streamrnn.model.tables import AnyReadout
+from streamrnn.model.tables import AnyReadout, Forecast
 from streamrnn.model.verbs import BYTES, Verbs
 from streamrnn.protocol.addresses import as_seen_with
 from streamrnn.protocol.keys import load
@@ -189,6 +191,25 @@ class Client(Verbs):
             history.close()
         return [output for message in messages for output in outputs_of(stream, message, BEFORE_ALL, scored)]
 
+    def alarms(self, stream: str | None = None, timeout: float | None = None) -> Alarms:
+        """Every alarm of that stream, of all streams without one, from the moment this call returns, see `subscribe`.
+
+        Raises ValueError where the daemon has no [anomaly], DaemonGone.
+        """
+        self._check_alarms()
+        return Alarms(self.subscribe(stream, timeout), self.readout, self.channels)
+
+    @in_turn
+    def dismiss(self, alarm: Alarm) -> None:
+        """Say that an alarm was none: the evidence of its detectors counts half from here on, on its stream.
+
+        Raises ValueError where the daemon has no [anomaly], FrameRefused, DaemonGone.
+        """
+        self._check_alarms()
+        if said := alarm.dismissals():
+            message = dismissal_message(said)
+            self._requests.wait_for(self._requests.post(alarm.stream, message, self.timeout), self.timeout)
+
     @in_turn
     def reset(self, stream: str = "main") -> None:
         """The next frame of that stream begins a new sequence."""
@@ -216,6 +237,10 @@ class Client(Verbs):
         )
         subscription.wait(self.timeout)
         return subscription
+
+    def _check_alarms(self) -> None:
+        if not isinstance(self.readout, Forecast) or not self.readout.anomaly:
+            raise ValueError("this daemon raises no alarms: its config has no [anomaly]")
 
     def _dealer(self, endpoint: str, identity: bytes = b"") -> zmq.Socket:
         return open_dealer(self._context, endpoint, self._key, self.timeout, identity)

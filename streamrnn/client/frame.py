@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.kernels.frames import COLUMNS, EMIT, FEEDBACK, FLAGS, INPUT, LEARN, SCORED, TARGET, TOKEN
+from streamrnn.kernels.frames import COLUMNS, DISMISS, EMIT, FEEDBACK, FLAGS, INPUT, LEARN, SCORED, TARGET, TOKEN
 from streamrnn.kernels.messages import FRAMES
 from streamrnn.model.feedback import Shape
 from streamrnn.model.inputs import TOKENS, as_array, as_token, as_tokens, as_vector, vectors_at_once
@@ -38,6 +38,13 @@ def frame_message(shape: Shape, x: Any, target: Any, learn: bool, flags: int) ->
         extra = _put(target, frames[:, TARGET], shape.classes, shape.outputs, shape.most).reshape(-1)
         frames[:, FLAGS] |= SCORED
     return Message(FRAMES, frames=frames, vectors=vectors, extra=extra)
+
+
+def dismissal_message(said: list[int]) -> Message:
+    """Frames that dismiss an alarm, see `Alarm.dismissals`."""
+    frames = np.zeros((len(said), COLUMNS), np.int64)
+    frames[:, FLAGS], frames[:, TARGET] = DISMISS, said
+    return Message(FRAMES, frames=frames)
 
 
 def block_messages(shape: Shape, X: Any, targets: Any, learn: bool, largest: int) -> list[Message]:

@@ -13,7 +13,7 @@ from streamrnn.client.history import BEFORE_ALL, BEHIND_ALL, Gap, History
 from streamrnn.client.output import Output, outputs_of
 from streamrnn.client.turns import check_process
 from streamrnn.kernels.frames import places
-from streamrnn.kernels.messages import ALIVE
+from streamrnn.kernels.messages import ALARM, ALIVE
 from streamrnn.protocol.keys import Key
 from streamrnn.protocol.wire import Message, unpack
 
@@ -90,6 +90,8 @@ class Subscription:
             raise DaemonGone(f"no output from {self._endpoint} within {self.timeout} s")
         topic, data = self._socket.recv_multipart()
         name, message = topic[:-1].decode(), unpack(data)
+        if message.kind == ALARM:  # a subscriber to all streams hears them too, and has them in outputs
+            return True
         if message.kind == ALIVE:
             self._catch_up()
             self._start = self._start or (message.number, message.epoch)

@@ -42,6 +42,8 @@ def _size_problems(config: Config) -> Problems:
         yield "input.standardize", 'needs kind = "vector"; take it out'
     if READOUTS[config.readout.name].experts and not config.input.standardize:
         yield "readout.kind", 'cannot be "forecast" without standardize = true in [input]'
+    if config.anomaly and not READOUTS[config.readout.name].experts:
+        yield "anomaly", f'needs readout.kind = "forecast", and it is "{config.readout.kind}"'
     yield from _channel_problems(config)
     if config.predict == "target":
         return

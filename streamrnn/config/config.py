@@ -19,7 +19,7 @@ from streamrnn.config.sections import (
     Supervision,
 )
 from streamrnn.model.optimizers import AnyOptimizer
-from streamrnn.model.tables import AnyReadout, Input, Layer, Learning
+from streamrnn.model.tables import Anomaly, AnyReadout, Forecast, Input, Layer, Learning
 from streamrnn.sources import AnySource, NoSource
 from streamrnn.tables import Section
 
@@ -30,6 +30,7 @@ class Config(Section, frozen=True):
     layers: Annotated[list[Layer], Meta(min_length=1)]
     readout: AnyReadout
     optimizer: AnyOptimizer
+    anomaly: Anomaly | None = None
     predict: Literal["next", "target"] = "next"
     learning: Learning = Learning()
     pipeline: Pipeline = Pipeline()
@@ -42,6 +43,11 @@ class Config(Section, frozen=True):
     supervision: Supervision = Supervision()
     health: Health = Health()
     log: Log = Log()
+
+    def __post_init__(self) -> None:
+        if self.anomaly and isinstance(self.readout, Forecast):
+            readout = msgspec.structs.replace(self.readout, anomaly=self.anomaly)
+            msgspec.structs.force_setattr(self, "readout", readout)
 
     @property
     def folder(self) -> Path:

@@ -29,7 +29,7 @@ def stages(config: Config) -> list[Stage]:
         output = layer.output or units
         result.append(Stage(f"layer {number}", f"{layer.name} {units}", width, output, count))
         width = output
-    output = config.readout.size * config.readout.numbers
+    output = config.readout.width
     kind = f"{config.readout.kind} {config.readout.size}"
     count = 0 if READOUTS[config.readout.name].experts else output * (width + 1)
     result.append(Stage("readout", kind, width, output, count))

@@ -12,7 +12,7 @@ from numba import types
 from streamrnn.kernels import stage
 from streamrnn.kernels.buffers import KIND, PLAN_TOKEN, READOUT, Sizes, stage_at
 from streamrnn.kernels.columns import ACCUMULATE, APPLIED, CLOSED, DELAY, DUE, FRAMES, LEARNED, SLOT, TARGETS, VERSION
-from streamrnn.kernels.frames import BEGIN, COLUMNS, FLAGS, INPUT, NEW, SCORED, STREAM, TARGET, TOKEN
+from streamrnn.kernels.frames import BEGIN, COLUMNS, DISMISS, FLAGS, INPUT, NEW, SCORED, STREAM, TARGET, TOKEN
 from streamrnn.kernels.instructions import matrix
 from streamrnn.kernels.jit import inlined, kernel, linked
 from streamrnn.kernels.linear import copy, copy_rows
@@ -26,6 +26,7 @@ forward = linked(stage.forward, types.none, _rows, _n, _rows, _vectors)
 backward = linked(stage.backward, types.none, _rows, _n, _n, _n, _n, _n, _n, _vectors)
 present = linked(stage.present, types.none, _rows, _n, _n, _n, _n)
 score_one = linked(stage.score, types.none, _rows, _n, _n, _n, _n, _n, types.float64[::1], types.float64[::1])
+dismiss = linked(stage.dismiss, types.none, _rows, _n, _n, _n)
 update = linked(update_stage, types.none, _rows, _n, _n, _n)
 
 
@@ -81,6 +82,8 @@ def score(stages, t, frames, targets, losses):
             if readout.presented.shape[0] > 0:
                 present(stages, last, stream, inputs, flags & (BEGIN | NEW))
             inputs += 1
+        if flags & DISMISS and readout.settings.shape[0] > 0:
+            dismiss(stages, last, stream, frames[k, TARGET])
         if flags & SCORED:
             slot, row = t.where[k, 0], t.where[k, 1]
             if slot >= 0:

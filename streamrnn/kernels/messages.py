@@ -22,4 +22,5 @@ RATE = 14  # the learning rate of every update from here on; `number`: the bits 
 EVICT = 15  # the state of stream `number` is taken out, and goes to the gate; frames[0]: the number of the eviction
 RESTORE = 16  # the state comes back, as stream `number`; frames[0]: the number of that; extra: what was taken out
 HURRY = 17  # of a client: it waits for the answer to its request `number`; others are answered within a second or so
+ALARM = 18  # an event of a stream begins or is over, at the place `number`; a text of JSON
 GREETING = 13  # of a client: frames[:, SEQ]: its requests that have not been answered, `number`: its next; 0: it goes

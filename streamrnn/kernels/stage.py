@@ -269,6 +269,13 @@ def score(stages, i, stream, slot, row, token, target, losses):
 
 
 @kernel
+def dismiss(stages, i, stream, what):
+    """Take a client's word that an alarm of the stream was none."""
+    s = stage_at(stages, i)
+    readouts.dismiss(s.config[KIND], s.settings, s.experts[stream], s.stats[stream], what)
+
+
+@kernel
 def backward(stages, i, slot, frames, targets, version, group, dY):
     """Take the gradient dY (frames, O) of a window's outputs back through stage i.
 

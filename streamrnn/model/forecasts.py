@@ -19,13 +19,8 @@ class Horizon(NamedTuple):
 
 
 def read(y: np.ndarray, size: int, horizons: Sequence[int], experts: Sequence[str]) -> dict[int, Horizon]:
-    """What outputs (..., K) say of each horizon, by its frames: views of them.
-
-    Raises ValueError if they are not of such a readout.
-    """
+    """What outputs (..., K) say of each horizon, by its frames: views of them."""
     numbers = FORECASTS + len(experts)
-    if y.shape[-1] != len(horizons) * numbers * size:
-        raise ValueError(f"an output of this forecast has {len(horizons) * numbers * size} numbers, not {y.shape[-1]}")
     by_horizon = y.reshape(*y.shape[:-1], len(horizons), numbers, size)
     found = {}
     for k, frames in enumerate(horizons):

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from safetensors.numpy import save as save_bytes
 
-from streamrnn.kernels import chain
+from streamrnn.kernels import chain, stage
 from streamrnn.kernels.buffers import OPTIMIZER, Sizes, table_of
 from streamrnn.kernels.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FLAGS, INPUT, SCORED, STREAM
 from streamrnn.kernels.jit import link
@@ -19,13 +19,14 @@ from streamrnn.kernels.optimizers import RATE
 from streamrnn.kernels.readouts import CHANNELS, LOSS
 from streamrnn.kernels.schedule import Schedule, most_closed, new_schedule
 from streamrnn.model import saving, settings
+from streamrnn.model.anomalies import Alarm, alarm
 from streamrnn.model.channels import by_name
 from streamrnn.model.feedback import Drawing, Last, Shape, Unrolling, Value
 from streamrnn.model.inputs import TOKENS, VECTOR, as_token, is_int, largest
 from streamrnn.model.interrupt import held_back
 from streamrnn.model.layers import CELLS, Layer
 from streamrnn.model.optimizers import OPTIMIZERS, Optimizer
-from streamrnn.model.readouts import READOUTS, Readout
+from streamrnn.model.readouts import READOUTS, Forecast, Readout
 from streamrnn.model.rows import put_vector
 from streamrnn.model.series import Series, as_series, parts
 from streamrnn.model.streams import Streams
@@ -290,6 +291,22 @@ class Network(Verbs):
     def channel_losses(self, stream: str = "") -> np.ndarray:
         """The parts (size,) of each channel in that loss; none, (0,), where targets are classes."""
         return self._costs(stream)[CHANNELS:].copy()
+
+    def alarm(self, y: np.ndarray, stream: str = "") -> Alarm | None:
+        """The alarm in a forecast's newest output y (K,) of a stream, if it is one; its `seq` is 0.
+
+        Raises ValueError where the readout has no detectors.
+        """
+        if not isinstance(self.readout, Forecast):
+            raise ValueError("only a Forecast with anomaly raises alarms")
+        return alarm(stream, 0, self.readout.anomalies(y), None)
+
+    def dismiss(self, false: Alarm) -> None:
+        """Say that an alarm was none: the evidence of its detectors counts half from here on, on its stream."""
+        with self._lock:
+            number = self._stream(false.stream)
+            for said in false.dismissals():
+                stage.dismiss(self._stages, len(self.layers), number, said)
 
     def _costs(self, stream: str) -> np.ndarray:
         with self._lock:

@@ -13,6 +13,7 @@ from streamrnn.kernels.readouts import READOUTS as KINDS
 from streamrnn.kernels.readouts import Kind
 from streamrnn.kernels.standardize import BLOCKS
 from streamrnn.model import tables
+from streamrnn.model.anomalies import Seen
 from streamrnn.model.forecasts import Horizon
 from streamrnn.model.parameters import Parameters
 from streamrnn.model.weights import glorot
@@ -118,7 +119,7 @@ class Forecast(Readout):
 
     @property
     def output_size(self) -> int:
-        return self.table.numbers * self.size
+        return self.table.width
 
     def build(self, input_size: int) -> None:
         """There are no parameters: what is learned is of each stream."""
@@ -132,11 +133,21 @@ class Forecast(Readout):
         """Make the buffers. Raises ValueError where inputs are not standardised."""
         if not standardize:
             raise ValueError("a forecast needs standardize=True: its experts learn in scales of each channel")
-        self._allocate(sizes, moments, standardize, needs_dx, memory.plan(self.size, self.input_size, **self.options))
+        self._allocate(sizes, moments, standardize, needs_dx, self._plan())
+
+    def _plan(self) -> memory.Plan:
+        options = msgspec.structs.asdict(self.table) | {"anomaly": None}
+        if self.table.anomaly:
+            options["anomaly"] = msgspec.structs.asdict(self.table.anomaly)
+        return memory.plan(options.pop("size"), self.input_size, **options)
 
     def read(self, y: np.ndarray) -> "dict[int, Horizon]":
         """What outputs (..., K) say of each horizon, by its frames."""
         return self.table.read(y)
+
+    def anomalies(self, y: np.ndarray) -> "Seen":
+        """What outputs (..., K) say of the newest values."""
+        return self.table.anomalies(y)
 
 
 def readout(name: str) -> type[Readout]:

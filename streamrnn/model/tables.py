@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from streamrnn.kernels.anomaly import DETECTORS, FACTS
 from streamrnn.kernels.cells import CELLS
 from streamrnn.kernels.readouts import FORECASTS, READOUTS
 from streamrnn.tables import Frames, NonEmpty, Section, Size, Tagged, Units
@@ -14,6 +15,7 @@ from streamrnn.tables import Frames, NonEmpty, Section, Size, Tagged, Units
 if TYPE_CHECKING:
     import numpy as np
 
+    from streamrnn.model.anomalies import Seen
     from streamrnn.model.forecasts import Horizon
 
 Ahead = Annotated[int, Meta(ge=1, le=10_000)]
@@ -53,13 +55,13 @@ class Readout(Tagged, frozen=True):
     @property
     def options(self) -> dict[str, Any]:
         """What was chosen beside the size, in plain values."""
-        values = {name: value for name, value in msgspec.structs.asdict(self).items() if name != "size"}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: value for name, value in values.items() if name not in ("kind", "size") and value is not None}
 
     @property
-    def numbers(self) -> int:
-        """Numbers in an output, for each of its size."""
-        return READOUTS[self.name].numbers
+    def width(self) -> int:
+        """Numbers in an output."""
+        return READOUTS[self.name].numbers * self.size
 
     @property
     def classes(self) -> bool:
@@ -79,6 +81,14 @@ class Gaussian(Readout, frozen=True):
     """See `streamrnn.kernels.readouts.gaussian`."""
 
 
+class Anomaly(Section, frozen=True):
+    """See `streamrnn.kernels.anomaly`."""
+
+    day: Annotated[int, Meta(ge=24, le=10**9)]  # frames in a day: 144 of ten minutes, 864_000 at ten a second
+    alarms_per_day: Annotated[float, Meta(gt=0, le=1000)] = 0.1  # how many there shall be in the long run
+    threshold: Annotated[float, Meta(gt=0, le=20)] | None = None  # of the score, in the place of alarms_per_day
+
+
 class Forecast(Readout, frozen=True):
     """See `streamrnn.kernels.readouts.forecast`."""
 
@@ -88,6 +98,7 @@ class Forecast(Readout, frozen=True):
     band: Annotated[float, Meta(gt=0, lt=1)] = 0.9  # share of values that the interval holds
     others: bool = False  # the newest values of the other channels are part of the map too
     forgetting: Annotated[float, Meta(gt=0.5, le=1)] = 0.996  # weight of a target, a frame later
+    anomaly: Anomaly | None = None  # detectors, and alarms; in a config, [anomaly]
 
     def __post_init__(self) -> None:
         if self.horizons[0] != 1 or any(a >= b for a, b in pairwise(self.horizons)):
@@ -99,14 +110,39 @@ class Forecast(Readout, frozen=True):
         return ["persistence", *(f"season {period}" for period in self.seasons), "autoregression", "network"]
 
     @property
-    def numbers(self) -> int:
-        return len(self.horizons) * (FORECASTS + len(self.experts))
+    def width(self) -> int:
+        return self.forecasts + (FACTS + 2 * len(DETECTORS) * self.size if self.anomaly else 0)
+
+    @property
+    def forecasts(self) -> int:
+        """Numbers in an output before those of the anomaly."""
+        return len(self.horizons) * (FORECASTS + len(self.experts)) * self.size
 
     def read(self, y: "np.ndarray") -> "dict[int, Horizon]":
-        """What outputs (..., K) say of each horizon, by its frames; see `streamrnn.model.forecasts`."""
+        """What outputs (..., K) say of each horizon, by its frames; see `streamrnn.model.forecasts`.
+
+        Raises ValueError if they are not of such a readout.
+        """
         from streamrnn.model.forecasts import read  # a config needs no arrays
 
-        return read(y, self.size, self.horizons, self.experts)
+        self._check(y)
+        return read(y[..., : self.forecasts], self.size, self.horizons, self.experts)
+
+    def anomalies(self, y: "np.ndarray") -> "Seen":
+        """What outputs (..., K) say of the newest values; see `streamrnn.model.anomalies`.
+
+        Raises ValueError if they are not of such a readout, or it has no detectors.
+        """
+        from streamrnn.model.anomalies import read
+
+        if not self.anomaly:
+            raise ValueError("this forecast has no detectors of anomalies: it takes anomaly, in a config [anomaly]")
+        self._check(y)
+        return read(y[..., self.forecasts :], self.size)
+
+    def _check(self, y: "np.ndarray") -> None:
+        if y.shape[-1] != self.width:
+            raise ValueError(f"an output of this forecast has {self.width} numbers, not {y.shape[-1]}")
 
 
 AnyReadout = Softmax | Linear | Gaussian | Forecast

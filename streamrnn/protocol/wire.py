@@ -28,6 +28,7 @@ if sys.byteorder != "little":
 LARGEST_MESSAGE = 1 << 20  # bytes of a client's message; a larger one is refused
 LONGEST_TEXT = 512  # bytes
 PREVIEW = "preview"  # the stream of the live view's samples; its frames are not counted
+ALARMS = "alarms"  # under which alarms are published, beside the outputs that they are in
 
 NO_FRAMES = np.zeros((0, COLUMNS), np.int64)
 NO_VECTORS = np.zeros((0, 0))

@@ -9,6 +9,7 @@ import numpy as np
 
 from streamrnn.kernels.frames import (
     COLUMNS,
+    DISMISS,
     EMIT,
     FEEDBACK,
     FLAGS,
@@ -21,7 +22,7 @@ from streamrnn.kernels.frames import (
 from streamrnn.kernels.messages import FRAMES, NAME
 from streamrnn.model.feedback import Drawing, Last, Shape, Unrolling
 from streamrnn.model.inputs import within
-from streamrnn.protocol.wire import NO_VECTORS, NOTHING, PREVIEW, Message, as_text, pack, text_of
+from streamrnn.protocol.wire import ALARMS, NO_VECTORS, NOTHING, PREVIEW, Message, as_text, pack, text_of
 from streamrnn.storage.checkpoint import by_number
 from streamrnn.workers.admission.journal_entries import Let
 from streamrnn.workers.kernels.admission import check_frames, lay_out
@@ -37,6 +38,8 @@ def check_name(name: str) -> None:
     """Raise Refused if no stream of a client can have that name."""
     if not 0 < len(name.encode()) <= LONGEST_NAME or "\0" in name:
         raise Refused(f"a stream's name has 1 to {LONGEST_NAME} bytes and no zero byte")
+    if name == ALARMS:
+        raise Refused(f'alarms are published under "{ALARMS}": give the stream another name')
     if name.startswith(OWN):
         raise Refused(f"streams whose names begin with {OWN} are the daemon's")
 
@@ -51,6 +54,7 @@ FAULTS = (
     "what is fed back is not learned from: leave LEARN out",
     "the input token is outside [0, {classes})",
     "the target token is outside [0, {target_classes})",
+    "there is no such alarm to dismiss, or no [anomaly] in the config; DISMISS goes with nothing else",
 )
 
 
@@ -65,6 +69,7 @@ class Intake:
         self.order = order
         self.inputs, self.targets = order["input_size"], order["target_size"]  # 0 for tokens
         self.classes, self.target_classes = order["classes"], order["target_classes"]  # 0 for vectors
+        self.dismissals = order["dismissals"]  # 0 where there are no alarms
         self.predict_next = order["predict"] == "next"
         self.names: dict[str, int] = {}
         self.own = 0  # of these, clients' own
@@ -186,7 +191,8 @@ class Intake:
         elif self.targets:
             self.extra.append(targets[flags & SCORED > 0].reshape(-1))
         (self.begun.add if begun else self.begun.discard)(number)
-        (self.waiting.add if waiting else self.waiting.discard)(number)
+        if not (flags & DISMISS).all():
+            (self.waiting.add if waiting else self.waiting.discard)(number)
         if not stale:
             self.stale.discard(number)
         self.rows.append(rows)
@@ -233,7 +239,7 @@ class Intake:
             raise Refused("this daemon takes tokens, the input is a vector")
         waiting = again or self.names.get(name, -1) in self.waiting
         fault, given, scored = check_frames(
-            message.frames.copy(), waiting, self.predict_next, self.classes, self.target_classes
+            message.frames.copy(), waiting, self.predict_next, self.classes, self.target_classes, self.dismissals
         )
         if fault:
             raise Refused(FAULTS[fault].format(classes=self.classes, target_classes=self.target_classes))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from streamrnn.kernels.frames import COLUMNS, FLAGS, INPUT, SCORED, TARGET, TOKEN
+from streamrnn.kernels.frames import COLUMNS, DISMISS, FLAGS, INPUT, SCORED, TARGET, TOKEN
 from streamrnn.model.feedback import Last
 from streamrnn.workers.admission.deduplication import Progress
 
@@ -156,7 +156,7 @@ def pack_frames(let: Let) -> Part:
         len(frames),
         pack_column(flags),
         pack_column(frames[:, TOKEN]),
-        pack_column(np.where(scored, frames[:, TARGET], 0)),
+        pack_column(np.where(scored | (flags & DISMISS > 0), frames[:, TARGET], 0)),
         pack_vectors(X[flags & INPUT > 0]) if X.size else b"",
         pack_vectors(targets[scored]) if targets.size else b"",
     )

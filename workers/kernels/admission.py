@@ -5,6 +5,7 @@ import numpy as np
 from streamrnn.kernels.frames import (
     BEGIN,
     COLUMNS,
+    DISMISS,
     ECHO,
     EMIT,
     END,
@@ -21,20 +22,25 @@ from streamrnn.kernels.frames import (
 )
 from streamrnn.kernels.jit import kernel
 
-KNOWN = BEGIN | INPUT | SCORED | EMIT | END | LEARN | FEEDBACK | ECHO
+KNOWN = BEGIN | INPUT | SCORED | EMIT | END | LEARN | FEEDBACK | ECHO | DISMISS
 
 
 @kernel
-def check_frames(frames, waiting, predict_next, classes, target_classes):
+def check_frames(frames, waiting, predict_next, classes, target_classes, dismissals):
     """The number of the first fault of a client's frames, 0 for none; how many bring an input, how many a target.
 
-    `waiting`: the stream's newest frame may still get its target; `classes` are 0 where numbers are vectors.
+    `waiting`: the stream's newest frame may still get its target; `classes` are 0 where numbers are vectors; a frame
+    with DISMISS says a number below `dismissals`.
     """
     given, scored = 0, 0
     for k in range(frames.shape[0]):
         flags, token, target = frames[k, FLAGS], frames[k, TOKEN], frames[k, TARGET]
         if flags & ~KNOWN:
             return 2, 0, 0
+        if flags & DISMISS:
+            if flags != DISMISS or not 0 <= target < dismissals:
+                return 9, 0, 0
+            continue
         if not flags & (INPUT | SCORED) or (flags & (BEGIN | FEEDBACK | ECHO) and not flags & INPUT):
             return 3, 0, 0
         if not (flags & INPUT or waiting):
@@ -72,18 +78,19 @@ def lay_out(frames, rows, seq, stream, begun, stale, predict_next):
             count += 1
         row = rows[count]
         row[SEQ], row[STREAM], row[FLAGS], row[TOKEN] = seq + k, stream, flags & ~LEARN, frames[k, TOKEN]
-        row[TARGET] = frames[k, TARGET] if flags & SCORED else 0
+        row[TARGET] = frames[k, TARGET] if flags & (SCORED | DISMISS) else 0
         if begins:
             row[FLAGS] |= BEGIN | NEW if stale else BEGIN
             stale = False
         count += 1
         begun = (begun or flags & INPUT != 0) and not flags & END
-        waiting = not flags & (SCORED | END)
+        if not flags & DISMISS:
+            waiting = not flags & (SCORED | END)
     return count, begun, waiting, stale
 
 
 def warm_up() -> None:
     """Compile these kernels, or load them from disk."""
     frames = np.zeros((0, COLUMNS), np.int64)
-    check_frames(frames, False, False, 0, 0)
+    check_frames(frames, False, False, 0, 0, 0)
     lay_out(frames, frames, 0, 0, False, False, False)

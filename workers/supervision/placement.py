@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from streamrnn.config import Config
+from streamrnn.kernels.anomaly import DETECTORS
 from streamrnn.kernels.readouts import READOUTS
 from streamrnn.model.inputs import largest
 from streamrnn.storage.manifest import Manifest
@@ -114,10 +115,17 @@ def plan(
         "frames_in": frames[-1],
         "outputs": config.sockets.outputs,
         "history": config.outputs.history,
+        "forecast": msgspec.to_builtins(config.readout) if READOUTS[config.readout.name].experts else None,
+        "channels": config.input.channels,
         "losses": READOUTS[config.readout.name].losses(config.readout.size),
     }
     workers.append(WorkerHandle(PUBLISHER, "publisher", "publisher", common | order))
     return workers
+
+
+def dismissals(config: Config) -> range:
+    """What a frame with DISMISS may say, see `kernels.anomaly.alarm`."""
+    return range(config.readout.size << len(DETECTORS) if config.anomaly else 0)
 
 
 def gate_order(config: Config, manifest: Manifest) -> dict[str, Any]:
@@ -133,6 +141,7 @@ def gate_order(config: Config, manifest: Manifest) -> dict[str, Any]:
         "classes": config.input.size if tokens else 0,
         "target_size": 0 if token_targets else config.readout.size,
         "largest": largest(config.input.standardize),
+        "dismissals": len(dismissals(config)),
         "target_classes": config.readout.size if token_targets else 0,
         "frames": manifest.frames,
         "fresh": manifest.fresh,

@@ -11,15 +11,17 @@
             ends (2,)              of the interval, in spreads
             forecasts (k, 5)       a ring: what both least squares and the mixture said, and the interval's ends, less
                                    the newest value of then, in the units of the stream
+    what detectors of anomalies remember, where there are any; see `anomaly.memory`
 
 Rings are written in order of COUNT and PRESENTED. `settings` says how many there are of everything, and where.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from streamrnn.kernels.anomaly import memory as anomaly_memory
 from streamrnn.kernels.columns import COUNT
 from streamrnn.kernels.instructions import matrix
 from streamrnn.kernels.jit import inlined, kernel
@@ -27,7 +29,7 @@ from streamrnn.kernels.jit import inlined, kernel
 HEAD = 3  # numbers before the rings
 # of settings, before the periods of seasons, and for each horizon the number of frames and where its part begins
 SIZE, HIDDEN, LAGS, OTHERS, SEASONS, HORIZONS, KNOWN, FEATURES, EXPERTS, ROWS, RING, CHANNEL = range(12)
-FORGETTING, BEYOND, SETTINGS = range(12, 15)
+FORGETTING, BEYOND, ANOMALY, ANOMALY_SETTINGS, SETTINGS = range(12, 17)  # ANOMALY: where its part of a row begins
 SEEN = 0  # of a part
 ALONE, WITH_NETWORK = range(2)  # least squares
 MIXED, LOWER, UPPER, SAID = range(2, 6)  # of a forecast, behind what least squares said
@@ -51,8 +53,9 @@ def plan(
     horizons: Sequence[int],
     forgetting: float,
     band: float,
+    anomaly: dict[str, Any] | None = None,
 ) -> Plan:
-    """For so many channels and units; periods and horizons are in frames."""
+    """For so many channels and units; periods and horizons are in frames; anomaly: of `anomaly.memory.plan`."""
     known = 1 + lags + 2 * len(seasons) + others * (size - 1)
     features = known + hidden
     experts, furthest = 3 + len(seasons), max(horizons)
@@ -63,8 +66,24 @@ def plan(
         places += [k, at]
         at += 1 + sum(2 * n + n * (n - 1) // 2 for n in (known, features)) + 2 * experts + 2 + SAID * k
     first = [size, hidden, lags, others, len(seasons), len(horizons), known, features, experts, furthest, ring, at]
-    settings = np.array([*first, forgetting, (1 - band) / 2, *seasons, *places], np.float64)
-    return Plan(settings, HEAD + furthest * hidden + size * at, 2 * features + experts)
+    numbers = HEAD + furthest * hidden + size * at
+    watch = anomaly_memory.plan(size, **anomaly) if anomaly else anomaly_memory.NONE
+    behind = SETTINGS + len(seasons) + len(places)
+    last = [forgetting, (1 - band) / 2, numbers, behind if anomaly else 0, *seasons, *places]
+    settings = np.array([*first, *last, *watch.settings], np.float64)
+    return Plan(settings, numbers + watch.numbers, 2 * features + experts)
+
+
+@inlined
+def watches(settings):
+    """Whether there are detectors of anomalies."""
+    return settings[ANOMALY_SETTINGS] > 0.0
+
+
+@inlined
+def anomaly_of(settings, row):
+    """The settings of detectors, and what they remember of the stream."""
+    return settings[whole(settings, ANOMALY_SETTINGS) :], row[whole(settings, ANOMALY) :]
 
 
 @inlined

@@ -11,6 +11,8 @@ One with experts has instead
     predict(settings, memory, stats, h, begin, work, presented)
     learn(settings, memory, stats, target, scales, floors, learning, work, d, losses)
                    d becomes the gradient with respect to h; see `readouts.forecast`
+    dismiss(settings, memory, stats, what)
+                   what a client says of an alarm, see `kernels.anomaly.alarm`
 
 Of a target that is a vector (K,), scales, floors and most are those of `kernels.standardize`, where it is standardised;
 else 1, 0 and infinity. A channel whose scale is 0 adds nothing to loss and gradient.

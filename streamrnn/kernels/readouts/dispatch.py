@@ -14,6 +14,7 @@ predict = linked_table(HERE, READOUTS, "predict", READOUT, none, exact, exact, e
 learn = linked_table(
     HERE, READOUTS, "learn", READOUT, none, exact, exact, exact, exact, exact, exact, boolean, exact, vector, exact
 )
+dismiss = linked_table(HERE, READOUTS, "dismiss", READOUT, none, exact, exact, exact, int64)
 score = linked_table(
     HERE, READOUTS, "score", READOUT, none, vector, int64, vector, exact, exact, float32, vector, exact
 )

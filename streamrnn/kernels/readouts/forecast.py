@@ -7,6 +7,11 @@ are of the stream alone, as they follow its values; see `kernels.experts`. An ou
     means, spreads, lower and upper ends of an interval    (size,) each, in the units of the stream
     weights of the experts                                 (experts, size): persistence, seasons, least squares
 
+and where there are detectors of anomalies, what they said of the newest target:
+
+    score, -log10 of its p-value, threshold, event, age    of the stream; see `kernels.anomaly`
+    evidence, amounts                                      (detectors, size)
+
 A target that does not come is taken to be the mean. The hidden vector's gradient is that of the linear map's own loss
 at the first horizon, 1: Student's negative log-likelihood, times the scale of its errors.
 """
@@ -14,6 +19,9 @@ at the first horizon, 1: Student's negative log-likelihood, times the scale of i
 from numba import float32
 
 from streamrnn.kernels.activations import log
+from streamrnn.kernels.anomaly.alarm import be_patient, decide, report
+from streamrnn.kernels.anomaly.detectors import observe
+from streamrnn.kernels.anomaly.envelope import enter
 from streamrnn.kernels.columns import COUNT, PRESENTED, STARTED
 from streamrnn.kernels.experts import interval, least_squares, mixture
 from streamrnn.kernels.experts.memory import (
@@ -34,6 +42,7 @@ from streamrnn.kernels.experts.memory import (
     SIZE,
     UPPER,
     WITH_NETWORK,
+    anomaly_of,
     channel_of,
     hidden_vectors,
     horizon_of,
@@ -43,6 +52,7 @@ from streamrnn.kernels.experts.memory import (
     push,
     season_age,
     value,
+    watches,
     whole,
 )
 from streamrnn.kernels.jit import inlined, kernel
@@ -71,9 +81,12 @@ def predict(settings, row, stats, h, begin, work, out):
     for j in range(h.shape[0]):
         remembered[j] = h[j]
     row[PRESENTED] += 1.0
+    numbers = (FORECASTS + whole(settings, EXPERTS)) * size
     for c in range(size):
         for k in range(whole(settings, HORIZONS)):
-            forecast(settings, row, stats, c, k, work, out[k * (out.shape[0] // whole(settings, HORIZONS)) :])
+            forecast(settings, row, stats, c, k, work, out[k * numbers :])
+    if watches(settings):
+        report(*anomaly_of(settings, row), out[whole(settings, HORIZONS) * numbers :])
 
 
 @kernel
@@ -198,6 +211,8 @@ def learn(settings, row, stats, target, scales, floors, learning, work, dx, loss
     dx[:] = float32(0)
     if row[PRESENTED] == row[COUNT]:
         return
+    if watches(settings):
+        watch(settings, row, stats, target, scales, floors)
     for c in range(whole(settings, SIZE)):
         if scales[c] > 0.0:
             loss = 0.0
@@ -210,6 +225,27 @@ def learn(settings, row, stats, target, scales, floors, learning, work, dx, loss
     for c in range(whole(settings, SIZE)):
         push(settings, row, channel_of(settings, row, c), target[c])
     row[COUNT] += 1.0
+
+
+@kernel
+def dismiss(settings, row, stats, what):
+    """Take back what detectors a client has called a false alarm; see `anomaly.alarm`."""
+    if watches(settings):
+        be_patient(*anomaly_of(settings, row), what)
+
+
+@kernel
+def watch(settings, row, stats, target, scales, floors):
+    """Let the detectors see the target, and how far off its forecast was."""
+    mean, rest, _, _, _ = blocks(stats, whole(settings, SIZE))
+    own, memory = anomaly_of(settings, row)
+    enter(own, memory)
+    for c in range(whole(settings, SIZE)):
+        channel = channel_of(settings, row, c)
+        said = part_of(settings, channel, 0)[4]
+        error = target[c] - value(settings, row, channel, 0, mean[c]) - said[0, MIXED]
+        observe(own, memory, c, target[c], error, scales[c], floors[c])
+    decide(own, memory)
 
 
 @kernel

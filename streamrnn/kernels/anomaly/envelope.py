@@ -1,0 +1,84 @@
+"""What was usual at this time of day: the least and the largest value, and their mean, in every place of a day.
+
+A day has as many places as frames, at most FINEST. An amount is how far a value lies outside of what it was around
+this place on that of the last DAYS days which it suits best: what has been there once lately is not unusual. Before
+there is a whole day, what counts is the last places of all.
+"""
+
+from math import inf
+
+from streamrnn.kernels.anomaly.memory import (
+    DAY,
+    DAYS,
+    FRAMES,
+    NEAR,
+    PLACE,
+    PLACES,
+    WEEK,
+    WITHIN,
+    days_of,
+    means_of,
+    range_of,
+    weeks_of,
+)
+from streamrnn.kernels.jit import inlined, kernel
+
+
+@kernel
+def enter(settings, row):
+    """Go on by a frame: FRAMES, PLACE and WITHIN become those of the newest one. Returns whether its place is new."""
+    place = int(row[FRAMES] * settings[PLACES] / settings[DAY])
+    fresh = row[FRAMES] == 0.0 or place != int(row[PLACE])
+    row[FRAMES] += 1.0
+    row[PLACE] = float(place)
+    row[WITHIN] = 1.0 if fresh else row[WITHIN] + 1.0
+    return fresh
+
+
+@kernel
+def excess(settings, row, ranges, y):
+    """How far y lies outside of the best of the last days, 0 within."""
+    place, places = int(row[PLACE]), int(settings[PLACES])
+    if row[FRAMES] <= settings[DAY]:
+        return outside(ranges, max(place - 2 * NEAR - 1, 0), place if row[WITHIN] == 1.0 else place + 1, y)
+    least = inf
+    for day in range(1, DAYS + 1):
+        centre = place - day * places
+        if centre + NEAR < 0:
+            break
+        least = min(least, outside(ranges, max(centre - NEAR, 0), centre + NEAR + 1, y))
+    return least
+
+
+@inlined
+def outside(ranges, first, end, y):
+    """How far y lies outside of the places from `first` on."""
+    low, high = inf, -inf
+    at = first % ranges.shape[0]
+    for _ in range(end - first):
+        low, high = min(low, ranges[at, 0]), max(high, ranges[at, 1])
+        at = at + 1 if at + 1 < ranges.shape[0] else 0
+    return max(0.0, max(y - high, low - y)) if low <= high else 0.0
+
+
+@inlined
+def widen(row, ranges, y):
+    """Take y into its place."""
+    at = int(row[PLACE]) % ranges.shape[0]
+    if row[WITHIN] == 1.0:
+        ranges[at] = y
+    else:
+        ranges[at, 0], ranges[at, 1] = min(ranges[at, 0], y), max(ranges[at, 1], y)
+
+
+@kernel
+def off_last_week(settings, row, channel, value, before):
+    """How far a value lies from the mean in the same place a week ago; a day ago, or from the one before, in between."""
+    means, place, places = means_of(settings, channel), int(row[PLACE]), int(settings[PLACES])
+    at = place % means.shape[0]
+    means[at] = value if row[WITHIN] == 1.0 else means[at] + (value - means[at]) / row[WITHIN]
+    if place >= WEEK * places:
+        before = means[(place - WEEK * places) % means.shape[0]]
+    elif place >= places:
+        before = means[(place - places) % means.shape[0]]
+    return abs(value - before)

@@ -1,0 +1,108 @@
+"""What the detectors of a stream remember, behind its experts in one row of float64; see `experts.memory`.
+
+    of the stream
+        FRAMES                     scored so far
+        PLACE, WITHIN              the newest place in time, see `envelope`, and frames in it so far
+        OPEN, QUIET                whether there is an event; frames since it was last beyond its end
+        NEWEST, ALARMS             FRAMES when the newest alarm began, and how many there were
+        tail of the score
+        facts (FACTS,)             of the newest frame, see `kernels.anomaly`
+    of each channel
+        VARIANCE                   the squared scale of the forecast's errors
+        values, means, losses      rings: the newest values, their means over RECENT, the forecast's losses
+        evidence, amounts          (detectors,) of the newest frame
+        patience                   (detectors,) evidence is divided by 1 more: it grows where alarms are dismissed
+        tails (detectors, TAIL)
+        days, weeks                see `envelope`
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from streamrnn.kernels.anomaly import DETECTORS, FACTS
+from streamrnn.kernels.anomaly.tail import TAIL
+from streamrnn.kernels.instructions import matrix
+from streamrnn.kernels.jit import inlined, kernel
+
+RECENT = 100  # values whose mean is the level
+LOSSES = 30
+SCALES = 1, 6, 12, 24  # values whose mean must lie in the envelope
+DAYS, NEAR = 14, 6  # days of the envelope, and how many places off the time of day may be
+WEEK = 7
+FINEST = 288  # places in a day at most: five minutes
+COUNT = len(DETECTORS)
+# of settings
+SIZE, DAY, PLACES, LIMIT, RATE, CHANNEL, SETTINGS = range(7)
+# of a stream, before the tail of its score
+FRAMES, PLACE, WITHIN, OPEN, QUIET, NEWEST, ALARMS, HEAD = range(8)
+FACTS_AT = HEAD + TAIL
+CHANNELS_AT = FACTS_AT + FACTS
+# of a channel
+VARIANCE = 0
+VALUES_AT = 1
+MEANS_AT = VALUES_AT + RECENT
+LOSSES_AT = MEANS_AT + RECENT
+EVIDENCE_AT = LOSSES_AT + LOSSES
+AMOUNTS_AT = EVIDENCE_AT + COUNT
+PATIENCE_AT = AMOUNTS_AT + COUNT
+TAILS_AT = PATIENCE_AT + COUNT
+DAYS_AT = TAILS_AT + COUNT * TAIL
+
+
+class Plan(NamedTuple):
+    """What detectors add to a readout."""
+
+    settings: np.ndarray  # float64: see above
+    numbers: int  # of a stream's row
+
+
+NONE = Plan(np.zeros(0), 0)
+
+
+def plan(size: int, day: int, threshold: float | None, alarms_per_day: float) -> Plan:
+    """For so many channels; day: in frames; alarms_per_day: how many there shall be, where no threshold says it."""
+    places = min(day, FINEST)
+    channel = DAYS_AT + len(SCALES) * days_of(places) * 2 + weeks_of(places)
+    settings = np.array([size, day, places, threshold or 0, alarms_per_day / day, channel], np.float64)
+    return Plan(settings, CHANNELS_AT + size * channel)
+
+
+@inlined
+def days_of(places):
+    """Places in the ring of the envelope."""
+    return DAYS * places + NEAR + 1
+
+
+@inlined
+def weeks_of(places):
+    """Places in the ring of means."""
+    return WEEK * places + 1
+
+
+@inlined
+def channel_of(settings, row, c):
+    """All that is of one channel."""
+    size = int(settings[CHANNEL])
+    return row[CHANNELS_AT + c * size : CHANNELS_AT + (c + 1) * size]
+
+
+@inlined
+def tail_of(channel, detector):
+    """(TAIL,)."""
+    return channel[TAILS_AT + detector * TAIL : TAILS_AT + (detector + 1) * TAIL]
+
+
+@inlined
+def range_of(settings, channel, k):
+    """(places of the ring, 2): the least and the largest mean over SCALES[k] values in each place."""
+    n = days_of(int(settings[PLACES]))
+    return matrix(channel, DAYS_AT + k * n * 2, n, 2)
+
+
+@inlined
+def means_of(settings, channel):
+    """(places of the ring,): the mean value in each place."""
+    places = int(settings[PLACES])
+    first = DAYS_AT + len(SCALES) * days_of(places) * 2
+    return channel[first : first + weeks_of(places)]
