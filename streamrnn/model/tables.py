@@ -55,7 +55,7 @@ class Readout(Tagged, frozen=True):
     @property
     def options(self) -> dict[str, Any]:
         """What was chosen beside the size, in plain values."""
-        values: dict[str, Any] = msgspec.to_builtins(self)
+        values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return {name: value for name, value in values.items() if name not in ("kind", "size") and value is not None}
 
     @property
