@@ -16,7 +16,7 @@ WEEK = 7  # days
 NU, RATE, FLOOR = 3.0, 0.001, 0.01  # degrees of freedom; of the squared scale; least scale, in standard deviations
 TAIL, FIRST, MOST = 0.02, 100, 6.0  # share; rows before anything is unusual; -log10 of the least probability
 PARTS = 3.0  # that the sum is divided by
-AGE, AT = 0.3, 3000  # by how much the threshold grows while a stream gets ten times as old, and where it is what is said
+AGE, AT = 0.3, 3000  # by how much the threshold grows as a stream gets ten times as old; where it is as given
 SILENCE, SHARE = 100, 0.03  # rows after an alarm, and as a share of the age
 USUAL, STEP, LEAST = 0.002, 0.1, 0.1  # alarms a row at a threshold of 1; of a threshold that seeks a rate; the lowest
 

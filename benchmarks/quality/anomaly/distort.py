@@ -39,7 +39,8 @@ def power(series: Series) -> Series:
 
 def noise(series: Series) -> Series:
     """As much everywhere."""
-    return series._replace(values=series.values + NOISE * series.values.std() * series.rng.standard_normal(rows(series)))
+    spread = NOISE * series.values.std()
+    return series._replace(values=series.values + spread * series.rng.standard_normal(rows(series)))
 
 
 def multiplied(series: Series) -> Series:

@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.quality.anomaly.scorer import Profile, Truth
 
 DAY = 86400.0  # seconds
+SERIES, WINDOWS, PROFILES = NEEDED = "data/*/*.csv", "combined_windows.json", "profiles.json"
 FIRST = 50  # rows that the spacing is taken from
 
 
@@ -41,9 +42,9 @@ def last_row(times: np.ndarray, last: float) -> int:
 
 def read(folder: Path) -> list[File]:
     """All files of NAB's folder, with `data/*/*.csv` and `combined_windows.json`."""
-    windows = json.loads((folder / "combined_windows.json").read_text())
+    windows = json.loads((folder / WINDOWS).read_text())
     files = []
-    for path in sorted(folder.glob("data/*/*.csv")):
+    for path in sorted(folder.glob(SERIES)):
         with path.open() as lines:
             rows = list(csv.DictReader(lines))
         times = np.array([seconds(row["timestamp"]) for row in rows])
@@ -60,5 +61,5 @@ def seconds(timestamp: str) -> float:
 
 def profiles(folder: Path) -> dict[str, Profile]:
     """By name, from `profiles.json`."""
-    costs = {name: each["CostMatrix"] for name, each in json.loads((folder / "profiles.json").read_text()).items()}
+    costs = {name: each["CostMatrix"] for name, each in json.loads((folder / PROFILES).read_text()).items()}
     return {name: Profile(cost["tpWeight"], cost["fpWeight"], cost["fnWeight"]) for name, cost in costs.items()}

@@ -1,12 +1,13 @@
 """Alarms on NAB's files, scored as NAB does: `python -m benchmarks.nab FOLDER`.
 
-FOLDER holds `data/*/*.csv`, `combined_windows.json` and `profiles.json`. Every file is a stream of its own, in one pass,
-from scratch, with the same settings. Where fewer than NAB's 58 files are there, scores are of these, and no total of NAB's.
+FOLDER holds `data/*/*.csv`, `combined_windows.json` and `profiles.json`. Every file is a stream of its own, in one
+pass, from scratch, with the same settings. Scores are of the files that are there: with fewer than NAB's 58 they are
+not comparable with its published totals.
 """
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 import typer
@@ -15,12 +16,14 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.quality.anomaly import files as nab_files
-from benchmarks.quality.anomaly.detector import Detection, detect
 from benchmarks.quality.anomaly.distort import DISTORTIONS, distorted
 from benchmarks.quality.anomaly.files import File
 from benchmarks.quality.anomaly.peers import out_of_range, timer
 from benchmarks.quality.anomaly.scorer import Profile, best_threshold, counts, score
 from benchmarks.quality.anomaly.vus import vus_pr
+
+if TYPE_CHECKING:
+    from benchmarks.quality.anomaly.detector import Detection
 
 STANDARD = "standard"
 ASKED = 0.05, 0.1, 0.3, 1.0  # alarms a day
@@ -30,7 +33,7 @@ class Found(NamedTuple):
     """What was said of each file."""
 
     files: list[File]
-    detections: list[Detection]
+    detections: list["Detection"]
 
     def scores(self, profiles: Iterable[Profile]) -> list[float]:
         """Of the alarms as they were raised."""
@@ -44,6 +47,8 @@ class Found(NamedTuple):
 
 def found_in(files: list[File], what: str, console: Console, rate: float | None = None) -> Found:
     """Of one pass over each file, with as many alarms a day as asked for, if any are."""
+    from benchmarks.quality.anomaly.detector import detect  # here, so that --help need not load Numba
+
     every = track(files, what, console=console, transient=True, disable=not console.is_terminal)
     return Found(files, [detect(file.values[:, None], file.day, alarms_per_day=rate) for file in every])
 
@@ -97,7 +102,7 @@ def by_distortion(files: list[File], profiles: dict[str, Profile], console: Cons
     return table
 
 
-def volume(found: Found, scores: Callable[[File, Detection], np.ndarray], console: Console) -> float:
+def volume(found: Found, scores: Callable[[File, "Detection"], np.ndarray], console: Console) -> float:
     """VUS-PR, mean of the files that have a window."""
     every = [pair for pair in zip(*found, strict=True) if pair[0].spans]
     bar = track(every, "VUS-PR", console=console, transient=True, disable=not console.is_terminal)
@@ -124,14 +129,15 @@ def by_rate(files: list[File], console: Console) -> Table:
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="NAB's: data/*/*.csv, combined_windows.json, profiles.json.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help=f"NAB's, with {', '.join(nab_files.NEEDED)}.")],
     quick: Annotated[bool, typer.Option("--quick", help="The files as they are, and no more.")] = False,
 ) -> None:
     """Alarms on NAB's files: what they hit, NAB's scores, and the same on distorted files."""
     console = Console(width=None if Console().is_terminal else 120)
+    missing = [name for name in nab_files.NEEDED if not any(folder.glob(name))]
+    if missing:
+        raise typer.BadParameter(f"there is no {' and no '.join(missing)} in {folder}", param_hint="FOLDER")
     files, profiles = nab_files.read(folder), nab_files.profiles(folder)
-    if not files:
-        raise typer.BadParameter(f"there is no data/*/*.csv in {folder}")
     found = found_in(files, "files", console)
     console.print(by_file(found))
     console.print(by_profile(found, profiles))

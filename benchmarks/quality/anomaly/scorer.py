@@ -1,8 +1,8 @@
 """NAB's score of alarms, and the threshold that is best for it (Lavin and Ahmad 2015, and what NAB computes today).
 
-An alarm in a window earns the more the earlier it comes, and only the best one of a window counts; one outside costs the
-more the longer the last window is over. A window without an alarm costs too. 100 is what a perfect detector gets, 0 one
-that is silent. The first rows of a file are not scored.
+An alarm in a window earns the more the earlier it comes, and only the best one of a window counts; one outside costs
+the more the longer the last window is over. A window without an alarm costs too. 100 is what a perfect detector gets, 0
+what a silent one gets. The first rows of a file are not scored.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """The volume under the surface of precision, recall and tolerance, VUS-PR (Paparrizos et al., PVLDB 15, 2022).
 
-Labels get slopes to both sides of an anomaly, so that being a bit early or late costs less; the area under the curve of
-precision and recall is taken for slopes of each width from 0 to TOLERANCE, and averaged. Thresholds are scores at equally
-spaced ranks.
+Labels get slopes to both sides of an anomaly, so that being a bit early or late costs less; the area under the curve
+of precision and recall is taken for slopes of each width from 0 to TOLERANCE, and averaged. Thresholds are scores at
+equally spaced ranks.
 """
 
 import numpy as np
@@ -17,7 +17,8 @@ def vus_pr(label: np.ndarray, score: np.ndarray, tolerance: int = TOLERANCE, thr
     levels = score[order][ranks]
     predicted = np.searchsorted(-score[order], -levels, side="right")  # rows with at least that score
     spans = spans_of(label)
-    return float(np.mean([area(label, score, spans, width, order, levels, predicted) for width in range(tolerance + 1)]))
+    areas = [area(label, score, spans, width, order, levels, predicted) for width in range(tolerance + 1)]
+    return float(np.mean(areas))
 
 
 def spans_of(label: np.ndarray) -> list[tuple[int, int]]:
@@ -35,8 +36,8 @@ def area(
     levels: np.ndarray,
     predicted: np.ndarray,
 ) -> float:
-    """Under precision and recall, with slopes of that width. `order` (n,) has rows by falling score; at each of `levels`
-    (thresholds,) that many rows are `predicted`.
+    """Under precision and recall, with slopes of that width. `order` (n,) has rows by falling score; at each of
+    `levels` (thresholds,) that many rows are `predicted`.
 
     Of soft labels y and predictions p: precision = y p / sum p, recall = y p / ((P + P + slopes p) / 2) x the share of
     anomalies with a prediction, P the rows labelled.
