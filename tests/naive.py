@@ -456,6 +456,53 @@ class Watched:
         return before
 
 
+class Judge:
+    """What a stream's evidence comes to, and whether its channels have left their normal state."""
+
+    def __init__(self, normal, threshold):
+        self.normal, self.threshold = normal, threshold
+        self.scores, self.rests, self.frames = Tail(), [], 0
+        self.departed = self.open = False
+        self.newest = self.quiet = 0
+
+    def decide(self, values, evidence):
+        """Score, rarity, threshold, event, its age, departure, departed."""
+        self.frames += 1
+        score = max(each.sum() for each in evidence) / 3
+        rarity = self.scores.evidence(score)
+        self.scores.amounts.append(score)
+        threshold = self.threshold + 0.3 * np.log10(max(self.frames, 100) / 3000)
+        departure = self.depart(np.array(values))
+        event = self.event(score >= threshold or self.departed)
+        age = self.frames - self.newest if event else 0
+        return [score, rarity, threshold, event, age, departure, self.departed]
+
+    def depart(self, values):
+        if self.frames == 1:
+            self.near = self.usual = values
+        self.near = self.near + 0.2 * (values - self.near)
+        if not self.departed:
+            self.usual = self.usual + max(1 / self.frames, 1 / 400) * (values - self.usual)
+        rest = self.near - self.usual
+        if self.frames <= self.normal:
+            self.rests.append(rest)
+            return 0.0
+        known = np.array(self.rests[50:])
+        distance = rest @ np.linalg.solve(known.T @ known / len(known), rest) / len(rest)
+        self.departed = distance >= (4.5 if self.departed else 9.0)
+        return distance
+
+    def event(self, beyond):
+        if self.open:
+            self.quiet = 0 if beyond else self.quiet + 1
+            self.open = self.quiet < 30
+            return 2 if self.open else 3
+        self.open = beyond and self.frames - self.newest > max(100, 0.03 * self.frames)
+        if self.open:
+            self.newest, self.quiet = self.frames, 0
+        return int(self.open)
+
+
 # --- optimisers ------------------------------------------------------------------------------------------------------
 
 

@@ -196,8 +196,7 @@ class Client(Verbs):
 
         Raises ValueError where the daemon has no [anomaly], DaemonGone.
         """
-        self._check_alarms()
-        return Alarms(self.subscribe(stream, timeout), self.readout, self.channels)
+        return Alarms(self.subscribe(stream, timeout), self._alarming(), self.channels)
 
     @in_turn
     def dismiss(self, alarm: Alarm) -> None:
@@ -205,7 +204,7 @@ class Client(Verbs):
 
         Raises ValueError where the daemon has no [anomaly], FrameRefused, DaemonGone.
         """
-        self._check_alarms()
+        self._alarming()
         if said := alarm.dismissals():
             message = dismissal_message(said)
             self._requests.wait_for(self._requests.post(alarm.stream, message, self.timeout), self.timeout)
@@ -238,9 +237,10 @@ class Client(Verbs):
         subscription.wait(self.timeout)
         return subscription
 
-    def _check_alarms(self) -> None:
-        if not isinstance(self.readout, Forecast) or not self.readout.anomaly:
-            raise ValueError("this daemon raises no alarms: its config has no [anomaly]")
+    def _alarming(self) -> Forecast:
+        if isinstance(self.readout, Forecast) and self.readout.anomaly:
+            return self.readout
+        raise ValueError("this daemon raises no alarms: its config has no [anomaly]")
 
     def _dealer(self, endpoint: str, identity: bytes = b"") -> zmq.Socket:
         return open_dealer(self._context, endpoint, self._key, self.timeout, identity)

@@ -1,7 +1,7 @@
 """Whether the channels together have left their normal state: a control chart of their exponentially weighted mean.
 
-The first NORMAL frames are known to be normal. A departure is the squared Mahalanobis distance of the newest values'
-mean from that of many, by the covariance that this distance had then, for each channel (Lowry, Woodall, Champ and Rigdon
+The first NORMAL frames are known to be normal. A departure is the squared Mahalanobis distance of the mean over few
+frames from that over many, by the covariance that this had then, for each channel (Lowry, Woodall, Champ and Rigdon
 1992). The state is left where it reaches ON, three standard deviations, and is back below OFF; in between, the mean
 over many frames stands still.
 """

@@ -1,10 +1,10 @@
 """The detectors of a channel: amounts, and what evidence they are, in the order of `kernels.anomaly.DETECTORS`.
 
-    range k      how far the mean of the last k values lies outside of the envelope
-    surprise k   mean over k frames of the forecast's loss: Student's t, whose scale follows the errors slowly
-    week         how far the value lies from that of a week ago
-    high, low    the level, which is the mean of the last RECENT values, and minus it
-    jump         how far the level lies from that RECENT frames ago
+range k      how far the mean of the last k values lies outside of the envelope
+surprise k   mean over k frames of the forecast's loss: Student's t, whose scale follows the errors slowly
+week         how far the value lies from that of a week ago
+high, low    the level, which is the mean of the last RECENT values, and minus it
+jump         how far the level lies from that RECENT frames ago
 """
 
 from math import sqrt

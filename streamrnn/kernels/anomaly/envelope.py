@@ -16,10 +16,7 @@ from streamrnn.kernels.anomaly.memory import (
     PLACES,
     WEEK,
     WITHIN,
-    days_of,
     means_of,
-    range_of,
-    weeks_of,
 )
 from streamrnn.kernels.jit import inlined, kernel
 
@@ -73,7 +70,7 @@ def widen(row, ranges, y):
 
 @kernel
 def off_last_week(settings, row, channel, value, before):
-    """How far a value lies from the mean in the same place a week ago; a day ago, or from the one before, in between."""
+    """How far a value lies from the mean in its place a week ago; at first a day ago, or from the value before."""
     means, place, places = means_of(settings, channel), int(row[PLACE]), int(settings[PLACES])
     at = place % means.shape[0]
     means[at] = value if row[WITHIN] == 1.0 else means[at] + (value - means[at]) / row[WITHIN]

@@ -1,23 +1,23 @@
 """What the detectors of a stream remember, behind its experts in one row of float64; see `experts.memory`.
 
-    of the stream
-        FRAMES                     scored so far
-        PLACE, WITHIN              the newest place in time, see `envelope`, and frames in it so far
-        OPEN, QUIET                whether there is an event; frames since it was last beyond its end
-        NEWEST, ALARMS             FRAMES when the newest alarm began, and how many there were
-        tail of the score
-        facts (FACTS,)             of the newest frame, see `kernels.anomaly`
-    of each channel
-        VARIANCE                   the squared scale of the forecast's errors
-        values, means, losses      rings: the newest values, their means over RECENT, the forecast's losses
-        evidence, amounts          (detectors,) of the newest frame
-        patience                   (detectors,) evidence is divided by 1 more: it grows where alarms are dismissed
-        tails (detectors, TAIL)
-        days, weeks                see `envelope`
-    of the channels together, where the first frames are known to be normal; see `departure`
-        near, usual                (size,) each: means over a few frames, and over many
-        covariance                 (size, size); then its Cholesky factor
-        rest                       (size,): spare room
+of the stream
+    FRAMES                     scored so far
+    PLACE, WITHIN              the newest place in time, see `envelope`, and frames in it so far
+    OPEN, QUIET                whether there is an event; frames since it was last beyond its end
+    NEWEST, ALARMS             FRAMES when the newest alarm began, and how many there were
+    tail of the score
+    facts (FACTS,)             of the newest frame, see `kernels.anomaly`
+of each channel
+    VARIANCE                   the squared scale of the forecast's errors
+    values, means, losses      rings: the newest values, their means over RECENT, the forecast's losses
+    evidence, amounts          (detectors,) of the newest frame
+    patience                   (detectors,) evidence is divided by 1 more: it grows where alarms are dismissed
+    tails (detectors, TAIL)
+    days, weeks                see `envelope`
+of the channels together, where the first frames are known to be normal; see `departure`
+    near, usual                (size,) each: means over a few frames, and over many
+    covariance                 (size, size); then its Cholesky factor
+    rest                       (size,): spare room
 """
 
 from typing import NamedTuple
@@ -27,14 +27,14 @@ import numpy as np
 from streamrnn.kernels.anomaly import DETECTORS, FACTS
 from streamrnn.kernels.anomaly.tail import TAIL
 from streamrnn.kernels.instructions import matrix
-from streamrnn.kernels.jit import inlined, kernel
+from streamrnn.kernels.jit import inlined
 
 RECENT = 100  # values whose mean is the level
 LOSSES = 30
 SCALES = 1, 6, 12, 24  # values whose mean must lie in the envelope
 DAYS, NEAR = 14, 6  # days of the envelope, and how many places off the time of day may be
 WEEK = 7
-TWICE = 1.45e-3  # alarms of a channel and frame at a threshold of 2, as seen on recorded streams; n times, 2 n**-0.7
+TWICE = 1.45e-3  # alarms a channel and frame at a threshold of 2, on recorded streams; as 1 / threshold**1.4 elsewhere
 FINEST = 288  # places in a day at most: five minutes
 COUNT = len(DETECTORS)
 # of settings
@@ -68,7 +68,8 @@ NONE = Plan(np.zeros(0), 0)
 def plan(size: int, day: int, threshold: float | None, alarms_per_day: float, normal: int) -> Plan:
     """For so many channels; day: in frames; alarms_per_day: how many there shall be, where no threshold says it.
 
-    LIMIT is the threshold, at the start where RATE, alarms a frame, is not 0. normal: the number of the first frames that are known to be normal, or 0.
+    LIMIT is the threshold, at the start where RATE, alarms a frame, is not 0. normal: the number of the first frames
+    that are known to be normal, or 0.
     """
     places = min(day, FINEST)
     channel = DAYS_AT + len(SCALES) * days_of(places) * 2 + weeks_of(places)

@@ -237,7 +237,7 @@ def dismiss(settings, row, stats, what):
 @kernel
 def watch(settings, row, stats, target, scales, floors):
     """Let the detectors see the target, and how far off its forecast was."""
-    mean, rest, _, _, _ = blocks(stats, whole(settings, SIZE))
+    mean = blocks(stats, whole(settings, SIZE))[0]
     own, memory = anomaly_of(settings, row)
     enter(own, memory)
     for c in range(whole(settings, SIZE)):

@@ -1,15 +1,11 @@
-"""Detectors and alarms: against an oracle that keeps every value, and what users are promised."""
-
-import json
+"""The kernels of detectors and alarms, against an oracle that keeps every value."""
 
 import naive
 import numpy as np
 import pytest
-from daemon import Daemon, layers, wait_for
 
-import streamrnn as sr
-from streamrnn.kernels.anomaly import DETECTORS, alarm, detectors, envelope, memory, tail
-from streamrnn.kernels.anomaly.memory import AMOUNTS_AT, CHANNELS_AT, COUNT, EVIDENCE_AT
+from streamrnn.kernels.anomaly import BEGINS, DEPARTURE, ENDS, FACTS, alarm, detectors, envelope, memory, tail
+from streamrnn.kernels.anomaly.memory import AMOUNTS_AT, CHANNELS_AT, COUNT, EVIDENCE_AT, FACTS_AT
 
 
 def kernels(size, day, **options):
@@ -34,7 +30,11 @@ def test_amounts_and_evidence_are_those_of_an_oracle_that_keeps_every_value(day)
     oracles = [naive.Watched(day) for _ in range(2)]
     for t in range(1500):
         values = np.sin(2 * np.pi * t / day) + rng.standard_t(3, size=2) * [0.1, 1.0] + 3 * (t > 900)
-        errors, scales, floors = rng.standard_t(3, size=2), np.array([1.5, 0.0 if t < 50 else 2.0]), np.array([0.1, 0.02])
+        errors, scales, floors = (
+            rng.standard_t(3, size=2),
+            np.array([1.5, 0.0 if t < 50 else 2.0]),
+            np.array([0.1, 0.02]),
+        )
         amounts, evidence = observed(settings, row, values, errors, scales, floors)
         wanted = [each.observe(*of) for each, *of in zip(oracles, values, errors, scales, floors, strict=True)]
         np.testing.assert_allclose(amounts, [each[0] for each in wanted], rtol=1e-9, atol=1e-9)
@@ -53,3 +53,33 @@ def test_a_tail_is_exact_as_long_as_it_is_kept_and_near_later():
     oracle.amounts = amounts.tolist()
     for asked in (4.5, 9.0):
         assert tail.evidence(kept, asked) == pytest.approx(oracle.evidence(asked), abs=0.15)
+
+
+def test_facts_are_those_of_an_oracle():
+    """Score, rarity, threshold, event and its age; two channels that leave their normal state now and then."""
+    rng = np.random.default_rng(3)
+    settings, row = kernels(2, 50, normal=200)
+    oracles, judge = [naive.Watched(50) for _ in range(2)], naive.Judge(normal=200, threshold=2.4)
+    events = []
+    for t in range(3000):
+        shift = np.array([3.0, -1.0]) * (t % 700 > 650 or 1500 < t < 1520)
+        values = np.sin(t / 8) + rng.normal(size=2) * [0.3, 1.0] + shift
+        errors = rng.normal(size=2)
+        amounts_and_evidence = [each.observe(*of, 1.0, 0.1) for each, *of in zip(oracles, values, errors, strict=True)]
+        observed(settings, row, values, errors, np.ones(2), np.full(2, 0.1))
+        alarm.decide(settings, row, values)
+        wanted = judge.decide(values, [evidence for _, evidence in amounts_and_evidence])
+        np.testing.assert_allclose(row[FACTS_AT : FACTS_AT + FACTS], wanted, rtol=1e-6, atol=1e-6)
+        events.append(wanted[3])
+    assert {BEGINS, ENDS} <= set(events)
+
+
+def test_what_never_moves_is_left_out_of_the_normal_state():
+    settings, row = kernels(2, 50, normal=200)
+    rng = np.random.default_rng(4)
+    for _ in range(400):
+        values = np.array([rng.normal(), 7.0])
+        observed(settings, row, values, np.zeros(2), np.array([1.0, 0.0]), np.zeros(2))
+        alarm.decide(settings, row, values)
+    assert np.isfinite(row[FACTS_AT : FACTS_AT + FACTS]).all()
+    assert 0 < row[FACTS_AT + DEPARTURE] < 9
