@@ -4,7 +4,19 @@ import naive
 import numpy as np
 import pytest
 
-from streamrnn.kernels.anomaly import BEGINS, DEPARTURE, ENDS, FACTS, alarm, detectors, envelope, memory, tail
+from streamrnn.kernels.anomaly import (
+    BEGINS,
+    DEPARTURE,
+    ENDS,
+    EVENT,
+    FACTS,
+    THRESHOLD,
+    alarm,
+    detectors,
+    envelope,
+    memory,
+    tail,
+)
 from streamrnn.kernels.anomaly.memory import AMOUNTS_AT, CHANNELS_AT, COUNT, EVIDENCE_AT, FACTS_AT
 
 
@@ -83,3 +95,40 @@ def test_what_never_moves_is_left_out_of_the_normal_state():
         alarm.decide(settings, row, values)
     assert np.isfinite(row[FACTS_AT : FACTS_AT + FACTS]).all()
     assert 0 < row[FACTS_AT + DEPARTURE] < 9
+
+
+def test_a_rate_moves_the_threshold_with_each_alarm_and_frame():
+    """Scores far beyond any threshold at every 200th frame, where one alarm in 400 frames is asked for."""
+    settings, row = kernels(1, 100, threshold=None, alarms_per_day=0.25)
+    first = 2 * (1.45e-3 * 400) ** 0.7
+    alarms = 0
+    for t in range(1, 2001):
+        envelope.enter(settings, row)
+        row[CHANNELS_AT + EVIDENCE_AT] = 60.0 if t % 200 == 0 else 0.0
+        thresholds = first * max(0.1, 1 + 0.1 * (alarms - t / 400))
+        alarm.decide(settings, row, np.zeros(1))
+        facts = row[FACTS_AT : FACTS_AT + FACTS]
+        assert facts[THRESHOLD] == pytest.approx(thresholds, rel=1e-5)
+        alarms += facts[EVENT] == BEGINS
+    assert alarms == 10
+
+
+def test_a_report_holds_all_and_dismissed_evidence_counts_half_each_time():
+    settings, row = kernels(2, 50)
+    rng = np.random.default_rng(5)
+    oracles = [naive.Watched(50) for _ in range(2)]
+    for t in range(600):
+        values = rng.normal(size=2) + 9 * (t > 590)
+        if t == 300:
+            for _ in range(2):
+                alarm.be_patient(settings, row, 1 << COUNT | 0b1000000101)
+            oracles[1].patience[[0, 2, 9]] = 4
+        amounts, evidence = observed(settings, row, values, values, np.ones(2), np.zeros(2))
+        alarm.decide(settings, row, values)
+        wanted = [each.observe(value, value, 1.0, 0.0) for each, value in zip(oracles, values, strict=True)]
+        np.testing.assert_allclose(evidence, [each[1] for each in wanted], rtol=1e-6, atol=1e-6)
+    out = np.zeros(FACTS + 4 * COUNT)
+    alarm.report(settings, row, out)
+    np.testing.assert_array_equal(out[:FACTS], row[FACTS_AT : FACTS_AT + FACTS])
+    np.testing.assert_array_equal(out[FACTS:].reshape(2, COUNT, 2), [evidence.T, amounts.T])
+    assert (evidence > 0).all(axis=0).any()

@@ -166,6 +166,7 @@ FORECASTS = {
         "283016f0e4532f2b",
         "b340e9d03cb52114",
     ),
+    "anomaly": ({"anomaly": {"day": 48, "threshold": 2.0, "normal": 200}}, "f725a8b465e8b94b", "a508f17d8e45ae65"),
 }
 
 
