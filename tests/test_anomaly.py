@@ -14,7 +14,7 @@ from streamrnn.kernels.anomaly.memory import AMOUNTS_AT, CHANNELS_AT, COUNT, EVI
 
 def kernels(size, day, **options):
     """Settings and a stream's row."""
-    plan = memory.plan(size, day, **({"threshold": 2.4, "alarms_per_day": 0.1} | options))
+    plan = memory.plan(size, day, **({"threshold": 2.4, "alarms_per_day": 0.1, "normal": 0} | options))
     return plan.settings, np.zeros(plan.numbers)
 
 

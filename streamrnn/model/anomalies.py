@@ -5,7 +5,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streamrnn.kernels.anomaly import AGE, BEGINS, DETECTORS, ENDS, EVENT, FACTS, RARITY, SCORE, THRESHOLD
+from streamrnn.kernels.anomaly import (
+    AGE,
+    BEGINS,
+    DEPARTED,
+    DEPARTURE,
+    DETECTORS,
+    ENDS,
+    EVENT,
+    FACTS,
+    RARITY,
+    SCORE,
+    THRESHOLD,
+)
 
 TOLD = 2  # reasons of a channel in an alarm's words
 
@@ -28,6 +40,8 @@ class Seen(NamedTuple):
     threshold: np.ndarray  # that the score must reach
     event: np.ndarray  # 0 none, or one of `kernels.anomaly`: BEGINS, GOES_ON, ENDS
     age: np.ndarray  # frames since it began
+    departure: np.ndarray  # from the normal state, squared, in standard deviations; 0 without one
+    departed: np.ndarray  # whether that state is left
     evidence: np.ndarray  # (..., detectors, size): -log10 of how often an amount has been as large, 0 above 0.02
     amounts: np.ndarray  # (..., detectors, size): in the units of the stream, but for surprises, in nats
 
@@ -59,6 +73,7 @@ class Alarm(NamedTuple):
     score: float
     p_value: float
     threshold: float
+    departure: float  # from the normal state, 0 where it is not left
     why: tuple[Reason, ...]  # the strongest first
 
     @property
@@ -71,7 +86,7 @@ class Alarm(NamedTuple):
         """What a person reads: each channel's strongest two reasons."""
         if self.event == "ends":
             return f"the event is over, after {self.frames:,} frames"
-        told = []
+        told = [f"the normal state is left, {self.departure**0.5:.1f} deviations"] if self.departure else []
         for name in self.channels:
             words = [reason.words for reason in self.why if reason.name == name]
             told.append(f"{name}: {'; '.join(words[:TOLD])}")
@@ -95,9 +110,9 @@ def read(y: np.ndarray, size: int) -> Seen:
     parts = y[..., FACTS:].reshape(*y.shape[:-1], 2, len(DETECTORS), size)
     p_value = np.where(y[..., RARITY] > 0, 10.0 ** -y[..., RARITY], 1.0)
     evidence, amounts = parts[..., 0, :, :], parts[..., 1, :, :]
-    return Seen(
-        y[..., SCORE], p_value, y[..., THRESHOLD], y[..., EVENT].astype(int), y[..., AGE].astype(int), evidence, amounts
-    )
+    event, age = y[..., EVENT].astype(int), y[..., AGE].astype(int)
+    departure, departed = y[..., DEPARTURE], y[..., DEPARTED] > 0
+    return Seen(y[..., SCORE], p_value, y[..., THRESHOLD], event, age, departure, departed, evidence, amounts)
 
 
 def alarm(stream: str, seq: int, seen: Seen, names: Sequence[str] | None) -> Alarm | None:
@@ -116,5 +131,6 @@ def alarm(stream: str, seq: int, seen: Seen, names: Sequence[str] | None) -> Ala
         for detector, channel in np.argwhere(seen.evidence > 0)
     ]
     ordered = tuple(sorted(why, key=lambda reason: reason.p_value))
-    facts = float(seen.score), float(seen.p_value), float(seen.threshold)
+    departure = float(seen.departure) if seen.departed else 0.0
+    facts = float(seen.score), float(seen.p_value), float(seen.threshold), departure
     return Alarm(stream, seq, event, int(seen.age), *facts, ordered)

@@ -87,6 +87,12 @@ class Anomaly(Section, frozen=True):
     day: Annotated[int, Meta(ge=24, le=10**9)]  # frames in a day: 144 of ten minutes, 864_000 at ten a second
     alarms_per_day: Annotated[float, Meta(gt=0, le=1000)] = 0.1  # how many there shall be in the long run
     threshold: Annotated[float, Meta(gt=0, le=20)] | None = None  # of the score, in the place of alarms_per_day
+    # first frames that are known to be normal: an event lasts until all channels together are back there; 0 = none are
+    normal: Annotated[int, Meta(ge=0, le=10**9)] = 0
+
+    def __post_init__(self) -> None:
+        if 0 < self.normal < 100:
+            raise ValueError(f"normal must be at least 100 frames, or 0, and is {self.normal}")
 
 
 class Forecast(Readout, frozen=True):

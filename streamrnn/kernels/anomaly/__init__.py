@@ -10,6 +10,7 @@ DETECTORS = (
     *("surprise 5", "surprise 30"),  # the forecast's mean loss over so many frames
     *("week", "high", "low", "jump"),  # see `detectors`
 )
-FACTS = 5  # of a stream, before what is of each detector and channel
-SCORE, RARITY, THRESHOLD, EVENT, AGE = range(FACTS)  # RARITY: -log10 of the p-value; AGE: of the event, in frames
+FACTS = 7  # of a stream, before what is of each detector and channel
+# RARITY: -log10 of the p-value; AGE: of the event, in frames; DEPARTURE: from the normal state, see `departure`
+SCORE, RARITY, THRESHOLD, EVENT, AGE, DEPARTURE, DEPARTED = range(FACTS)
 BEGINS, GOES_ON, ENDS = range(1, 4)  # an EVENT; 0: there is none

@@ -1,7 +1,8 @@
 """The score of a frame, and when it is an alarm: once for an event, and as often as was asked for."""
 
 from streamrnn.kernels.activations import log
-from streamrnn.kernels.anomaly import AGE, BEGINS, ENDS, EVENT, FACTS, GOES_ON, RARITY, SCORE, THRESHOLD, tail
+from streamrnn.kernels.anomaly import AGE, BEGINS, DEPARTED, ENDS, EVENT, FACTS, GOES_ON, RARITY, SCORE, THRESHOLD, tail
+from streamrnn.kernels.anomaly.departure import follow
 from streamrnn.kernels.anomaly.memory import (
     ALARMS,
     COUNT,
@@ -11,6 +12,7 @@ from streamrnn.kernels.anomaly.memory import (
     HEAD,
     LIMIT,
     NEWEST,
+    NORMAL,
     OPEN,
     PATIENCE_AT,
     QUIET,
@@ -24,20 +26,24 @@ from streamrnn.kernels.linear import copy
 PART = 3.0  # a score is the sum of the evidence, in these
 SILENCE, SHARE = 100.0, 0.03  # after an alarm: frames, or a share of all frames
 THINNING, FULL_AGE = 0.3, 3000.0  # of the threshold, with the decimal logarithm of the frames over FULL_AGE
+QUARTER = 0.25  # after an alarm: of the frames from one to the next, where a rate is asked for
+STEP, LEAST = 0.1, 0.1  # of the threshold: an alarm more than asked for; at least
 CALM = 30.0  # frames below the threshold, and the event is over
 LN_10 = 2.302585092994046
 
 
 @kernel
-def decide(settings, row):
-    """Fill the facts of the newest frame, from the evidence of its channels."""
+def decide(settings, row, values):
+    """Fill the facts of the newest frame, whose values (size,) the detectors have seen."""
     facts, scores = row[FACTS_AT : FACTS_AT + FACTS], row[HEAD : HEAD + tail.TAIL]
     score = 0.0
     for c in range(int(settings[SIZE])):
         score = max(score, channel_score(channel_of(settings, row, c)))
     facts[SCORE], facts[RARITY], facts[THRESHOLD] = score, tail.evidence(scores, score), threshold(settings, row)
     tail.insert(scores, score)
-    facts[EVENT] = event(settings, row, score, facts[THRESHOLD])
+    if settings[NORMAL] > 0.0:
+        follow(settings, row, values, facts)
+    facts[EVENT] = event(settings, row, score >= facts[THRESHOLD] or facts[DEPARTED] > 0.0)
     facts[AGE] = row[FRAMES] - row[NEWEST] if facts[EVENT] > 0.0 else 0.0
 
 
@@ -72,24 +78,25 @@ def channel_score(channel):
 
 @inlined
 def threshold(settings, row):
-    """What a score must reach."""
-    frames = row[FRAMES]
-    if settings[LIMIT] > 0.0:
-        return settings[LIMIT] + THINNING * log(max(frames, SILENCE) / FULL_AGE) / LN_10
-    return 2.4
+    """What a score must reach: it thins alarms with age, or goes up with each one, and down with each frame."""
+    frames, limit, rate = row[FRAMES], settings[LIMIT], settings[RATE]
+    if rate > 0.0:
+        return limit * max(LEAST, 1.0 + STEP * (row[ALARMS] - rate * frames))
+    return limit + THINNING * log(max(frames, SILENCE) / FULL_AGE) / LN_10
 
 
 @inlined
-def event(settings, row, score, limit):
-    """Whether an event begins with this frame, goes on, ends, or there is none."""
-    frames, beyond = row[FRAMES], score >= limit
+def event(settings, row, beyond):
+    """Whether an event begins with this frame, goes on, ends, or there is none; beyond: it is unusual."""
+    frames, rate = row[FRAMES], settings[RATE]
+    least = min(SILENCE, QUARTER / rate) if rate > 0.0 else max(SILENCE, SHARE * frames)
     if row[OPEN] > 0.0:
         row[QUIET] = 0.0 if beyond else row[QUIET] + 1.0
-        if row[QUIET] < CALM:
+        if row[QUIET] < min(CALM, least):
             return GOES_ON
         row[OPEN] = 0.0
         return ENDS
-    if beyond and frames - row[NEWEST] > max(SILENCE, SHARE * frames):
+    if beyond and frames - row[NEWEST] > least:
         row[OPEN], row[QUIET], row[NEWEST] = 1.0, 0.0, frames
         row[ALARMS] += 1.0
         return BEGINS

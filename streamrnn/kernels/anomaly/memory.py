@@ -14,6 +14,10 @@
         patience                   (detectors,) evidence is divided by 1 more: it grows where alarms are dismissed
         tails (detectors, TAIL)
         days, weeks                see `envelope`
+    of the channels together, where the first frames are known to be normal; see `departure`
+        near, usual                (size,) each: means over a few frames, and over many
+        covariance                 (size, size); then its Cholesky factor
+        rest                       (size,): spare room
 """
 
 from typing import NamedTuple
@@ -30,10 +34,11 @@ LOSSES = 30
 SCALES = 1, 6, 12, 24  # values whose mean must lie in the envelope
 DAYS, NEAR = 14, 6  # days of the envelope, and how many places off the time of day may be
 WEEK = 7
+TWICE = 1.45e-3  # alarms of a channel and frame at a threshold of 2, as seen on recorded streams; n times, 2 n**-0.7
 FINEST = 288  # places in a day at most: five minutes
 COUNT = len(DETECTORS)
 # of settings
-SIZE, DAY, PLACES, LIMIT, RATE, CHANNEL, SETTINGS = range(7)
+SIZE, DAY, PLACES, LIMIT, RATE, CHANNEL, NORMAL, SETTINGS = range(8)
 # of a stream, before the tail of its score
 FRAMES, PLACE, WITHIN, OPEN, QUIET, NEWEST, ALARMS, HEAD = range(8)
 FACTS_AT = HEAD + TAIL
@@ -60,12 +65,18 @@ class Plan(NamedTuple):
 NONE = Plan(np.zeros(0), 0)
 
 
-def plan(size: int, day: int, threshold: float | None, alarms_per_day: float) -> Plan:
-    """For so many channels; day: in frames; alarms_per_day: how many there shall be, where no threshold says it."""
+def plan(size: int, day: int, threshold: float | None, alarms_per_day: float, normal: int) -> Plan:
+    """For so many channels; day: in frames; alarms_per_day: how many there shall be, where no threshold says it.
+
+    LIMIT is the threshold, at the start where RATE, alarms a frame, is not 0. normal: the number of the first frames that are known to be normal, or 0.
+    """
     places = min(day, FINEST)
     channel = DAYS_AT + len(SCALES) * days_of(places) * 2 + weeks_of(places)
-    settings = np.array([size, day, places, threshold or 0, alarms_per_day / day, channel], np.float64)
-    return Plan(settings, CHANNELS_AT + size * channel)
+    rate = 0.0 if threshold else alarms_per_day / day
+    limit = threshold or round(2.0 * (TWICE * size / rate) ** 0.7, 6)
+    settings = np.array([size, day, places, limit, rate, channel, normal], np.float64)
+    together = size * (size + 3) if normal else 0
+    return Plan(settings, CHANNELS_AT + size * channel + together)
 
 
 @inlined
@@ -85,6 +96,15 @@ def channel_of(settings, row, c):
     """All that is of one channel."""
     size = int(settings[CHANNEL])
     return row[CHANNELS_AT + c * size : CHANNELS_AT + (c + 1) * size]
+
+
+@inlined
+def together_of(settings, row):
+    """near, usual (size,), covariance (size, size) and rest (size,)."""
+    size, at = int(settings[SIZE]), CHANNELS_AT + int(settings[SIZE]) * int(settings[CHANNEL])
+    end = at + 2 * size + size * size
+    covariance = matrix(row, at + 2 * size, size, size)
+    return row[at : at + size], row[at + size : at + 2 * size], covariance, row[end : end + size]
 
 
 @inlined

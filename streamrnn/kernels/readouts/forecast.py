@@ -9,7 +9,7 @@ are of the stream alone, as they follow its values; see `kernels.experts`. An ou
 
 and where there are detectors of anomalies, what they said of the newest target:
 
-    score, -log10 of its p-value, threshold, event, age    of the stream; see `kernels.anomaly`
+    FACTS                                                  of the stream; see `kernels.anomaly`
     evidence, amounts                                      (detectors, size)
 
 A target that does not come is taken to be the mean. The hidden vector's gradient is that of the linear map's own loss
@@ -245,7 +245,7 @@ def watch(settings, row, stats, target, scales, floors):
         said = part_of(settings, channel, 0)[4]
         error = target[c] - value(settings, row, channel, 0, mean[c]) - said[0, MIXED]
         observe(own, memory, c, target[c], error, scales[c], floors[c])
-    decide(own, memory)
+    decide(own, memory, target)
 
 
 @kernel
