@@ -91,7 +91,7 @@ def test_without_a_journal_what_is_lost_is_not_counted_and_what_comes_anew_is():
 
 
 def test_the_newest_values_forecasts_and_alarms_are_told_and_each_alarm_once():
-    x = np.random.default_rng(3).normal(size=(800, 2)) + [0.0, 1e6]
+    x = np.random.default_rng(3).normal([0.0, 1e6], size=(800, 2))
     x[250::150] += 50.0
     with Daemon(
         input='kind = "vector"\nsize = 2\nstandardize = true\nchannels = ["flow", "return"]',
