@@ -18,6 +18,7 @@ from rich.console import Console
 from streamrnn.cli.describe import describe
 from streamrnn.config import Config, ConfigError, load, network_line, parse, stages, taken_over, workers
 from streamrnn.config.schema import tables
+from streamrnn.kernels.anomaly import DETECTORS, FACTS
 from streamrnn.model.optimizers import SGD
 from streamrnn.protocol.addresses import as_seen_with
 from streamrnn.sources.sensors import sensor_names
@@ -231,7 +232,12 @@ def test_size_0_means_as_many_as_there_are_sensors():
     text = (CONFIGS[0].parent / "sensors.toml").read_text()
     count, config = len(sensor_names()), parse(text)
     assert (config.input.size, config.readout.size) == (count, count)
-    assert stages(config)[-1].output == 7 * count  # mean, spread, ends of an interval, weights of three experts
+    # mean, spread, ends of an interval, weights of three experts; what detectors say
+    assert stages(config)[-1].output == 7 * count + FACTS + 2 * len(DETECTORS) * count
+    assert config.input.channels == list(sensor_names())
+    assert parse(text.replace("size = 0", f"size = {count}")).input.channels == list(sensor_names())
+    own = [f"sensor {k}" for k in range(count)]
+    assert parse(text.replace("size = 0", f"size = 0\nchannels = {own}", 1)).input.channels == own
     wrong = problem(text.replace("size = 0", f"size = {count + 1}"))
     assert f'"input.size" must be {count}, this machine\'s number of sensors' in wrong
 

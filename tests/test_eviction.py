@@ -261,6 +261,7 @@ class Pipeline:
             "predict": "target",
             "classes": 5,
             "target_classes": 5,
+            "dismissals": 0,
             "input_size": 0,
             "target_size": 0,
             "largest": 1e30,

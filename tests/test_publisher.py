@@ -175,6 +175,8 @@ class Supervision:
             "streams": streams,
             "places": 8,
             "history": 2000,
+            "forecast": None,
+            "channels": None,
             "losses": 1,
             "resume": None,
             "keys": None,

@@ -4,11 +4,13 @@ import json
 import threading
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from daemon import Daemon, layers, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamrnn.cli.client import alarm_in, status_lines
 from streamrnn.workers.supervision.status import Passed, Rate
 
 TEXT = b"Figures that are not true are worse than none. "
@@ -86,6 +88,45 @@ def test_without_a_journal_what_is_lost_is_not_counted_and_what_comes_anew_is():
                 client.step(token)
             wait_for(lambda: client.status()["frames"] == 10)
         daemon.stop()
+
+
+def test_the_newest_values_forecasts_and_alarms_are_told_and_each_alarm_once():
+    x = np.random.default_rng(3).normal([0.0, 1e6], size=(800, 2))
+    x[250::150] += 50.0
+    with Daemon(
+        input='kind = "vector"\nsize = 2\nstandardize = true\nchannels = ["flow", "return"]',
+        readout='kind = "forecast"\nsize = 2\nlags = 5',
+        layers=layers("gru 4"),
+        learning="window = 1",
+        source='kind = "none"\n[anomaly]\nday = 24\nthreshold = 2.0',
+    ) as daemon:
+        daemon.start()
+        with daemon.client(60.0) as client:
+            assert (client.status()["channels"], client.status()["alarms"]) == (None, [])
+            outputs = [client.step(frame, stream="pump") for frame in x]
+            alarms = [found for output in outputs if (found := alarm_in(output, client))]
+            assert len(alarms) > 3
+            wait_for(lambda: (client.status()["channels"] or {}).get("seq") == len(x) - 1)
+            wait_for(lambda: client.status()["channels"]["stream"] == "pump")
+            told = client.status()["channels"]
+            said, seen = client.readout.read(outputs[-1].y)[1], client.readout.anomalies(outputs[-1].y)
+            assert told["name"] == ["flow", "return"]
+            wanted = {"value": x[-1], "forecast": said.mean, "lower": said.lower, "upper": said.upper}
+            wanted |= {"recent": x[-5:].T, "score": seen.score, "threshold": seen.threshold}
+            for name, values in wanted.items():
+                np.testing.assert_allclose(told[name], values, rtol=1e-5)
+            daemon.workers()["publisher"].kill()
+            wait_for(lambda: (client.status()["recoveries"], client.status()["state"]) == (1, "running"))
+            wait_for(lambda: client.status()["frames"] == len(x))
+            facts = client.status()
+            newest = [(alarm["seq"], alarm["state"], alarm["words"]) for alarm in facts["alarms"]]
+            assert newest == [(found.seq, found.event, found.words) for found in alarms[-3:]]
+            assert [alarm["frames_ago"] for alarm in facts["alarms"]] == [len(x) - 1 - seq for seq, _, _ in newest]
+            lines = [line for name, line in status_lines(facts) if name == "alarm"]
+            assert lines[-1] == f"pump, {len(x) - 1 - newest[-1][0]} frames ago: {newest[-1][2]}"
+        printed = daemon.stop()
+    for found in alarms:
+        assert printed.count(f"stream pump, frame {found.seq}: {found.words}\n") == 1
 
 
 @given(

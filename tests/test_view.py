@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from streamrnn.cli.view import LEVELS, LiveView, banner, log_line, panel, resample, sparkline, summary
+from streamrnn.cli.sparkline import LEVELS, resample, sparkline
+from streamrnn.cli.view import LiveView, banner, log_line, panel, summary
 from streamrnn.workers.supervision.wording import duration, printable, short
 
 LOSSES = st.lists(st.floats(width=32), max_size=60)
@@ -119,12 +120,71 @@ def test_the_panel_tells_the_figures_in_bits():
     assert "nats/frame" in "\n".join(screen(STATUS, unit="nats/frame"))
 
 
+CHANNELS = {
+    "stream": "pump [1]",
+    "seq": 123_455,
+    "name": ["flow", "return\x1b[2J"],
+    "value": [1.25, None],
+    "forecast": [1.5, 20_000.0],
+    "lower": [1.0, -3.0],
+    "upper": [2.0, 4.0],
+    "recent": [[0.0, 15.0, None, 7.0], []],
+    "score": 1.875,
+    "threshold": 2.4,
+}
+ALARMS = [
+    {
+        "stream": "pump [1]",
+        "seq": 100,
+        "state": "begins",
+        "words": "flow: high " + "and higher " * 30,
+        "frames_ago": 9_999,
+    },
+    {"stream": "other", "seq": 110, "state": "ends", "words": "the event is over", "frames_ago": 1},
+]
+
+
+def test_the_panel_of_a_forecast_has_a_table_of_its_channels_and_the_newest_alarms():
+    lines = screen(STATUS | {"channels": CHANNELS, "alarms": ALARMS})
+    table = [line.strip("│ ").split() for line in lines if "│" in line]
+    head = next(k for k, row in enumerate(table) if row[:1] == ["stream"])
+    assert table[head] == ["stream", "pump", "[1]", "value", "forecast", "lower", "upper", "lately"]
+    assert table[head + 1] == ["flow", "1.25", "1.5", "1", "2", "▁█", "▄"]
+    assert table[head + 2] == ["return·[2J", "–", "2e+04", "-3", "4"]
+    assert table[head + 3] == ["score", "1.875", "of", "2.4"]
+    text = "\n".join(line.strip("│ ") for line in lines)
+    assert "\npump [1], 9,999 frames ago: flow: high and higher" in text
+    assert "\nother, 1 frame ago: the event is over\n" in text
+    assert text.count("and higher …") == 1  # cut
+    assert "7.213" not in text  # the curve of the loss
+
+
+def test_of_many_channels_as_many_are_shown_as_fit():
+    channels = {name: each * 16 if isinstance(each, list) else each for name, each in CHANNELS.items()}
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(panel(STATUS | {"channels": channels, "alarms": ALARMS}, "nats/frame", [], 80, 24))
+    lines = console.export_text().splitlines()
+    assert len(lines) == 23
+    shown = sum(line.startswith(("│ flow", "│ return")) for line in lines)
+    assert sum(f"and {32 - shown} more" in line for line in lines) == 1
+    assert len(screen(STATUS | {"channels": channels}, width=40)) <= 23
+
+
 def test_a_loss_that_is_not_there_yet_is_a_dash_and_one_that_diverged_says_so():
     none, diverged = STATUS | {"scored": 0, "loss": math.nan}, STATUS | {"loss": math.nan}
     assert "nan" not in "\n".join(screen(none)) + log_line(none, "bits/symbol")
     assert "– bits/symbol" in log_line(none, "bits/symbol")
     assert "nan bits/symbol" in log_line(diverged, "bits/symbol")
     assert "nan" in "\n".join(screen(diverged))
+
+
+NUMBERS = st.floats() | st.none()
+
+
+def channels(count, name, value):
+    """Of a status: all alike."""
+    columns = dict.fromkeys(("value", "forecast", "lower", "upper"), [value] * count)
+    return {"stream": name, "name": [name] * count, "recent": [[value, 1.0, value]] * count, **columns}
 
 
 @settings(max_examples=40)
@@ -142,6 +202,11 @@ def test_a_loss_that_is_not_there_yet_is_a_dash_and_one_that_diverged_says_so():
             curve=st.lists(st.floats(), max_size=20).map(lambda values: values * 20),
             refused=st.integers(0, 10**12),
             streams=st.integers(0, 10**6),
+            channels=st.builds(channels, st.integers(1, 40), st.text(), NUMBERS),
+            alarms=st.lists(
+                st.fixed_dictionaries(dict(stream=st.text(), words=st.text(), frames_ago=st.integers(0, 10**12))),
+                max_size=3,
+            ),
         ),
     ),
     st.lists(st.tuples(st.integers(0, 10**9), st.text()), max_size=4),
@@ -150,7 +215,8 @@ def test_a_loss_that_is_not_there_yet_is_a_dash_and_one_that_diverged_says_so():
 def test_the_panel_keeps_its_shape_whatever_comes(status, samples, width):
     lines = screen(status, samples, width)
     assert {cell_len(line) for line in lines} == {width}
-    assert len(lines) == 9 + (5 if samples else 0)
+    written = 5 if samples else 0
+    assert len(lines) <= 23 + written if status.keys() & {"channels", "alarms"} else len(lines) == 9 + written
     line = log_line(status, "bits/symbol")
     assert line == printable(line)
 

@@ -19,12 +19,23 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from streamrnn.kernels.anomaly import BEGINS, ENDS, EVENT
-from streamrnn.kernels.frames import EMIT, FLAGS, INPUT, SEQ, STREAM, places
+from streamrnn.kernels.frames import FLAGS, INPUT, SEQ, STREAM, places
 from streamrnn.kernels.messages import ALARM, ALIVE, BARRIER, CREDIT, EVICT, NAME, OUTPUT, RESTORE
 from streamrnn.kernels.readouts import LOSS, RELATIVE
 from streamrnn.model.anomalies import alarm
 from streamrnn.model.tables import Forecast
-from streamrnn.protocol.wire import ALARMS, PREVIEW, Message, WireError, as_numbers, bytes_of, pack, text_of, unpack
+from streamrnn.protocol.wire import (
+    ALARMS,
+    PREVIEW,
+    Message,
+    WireError,
+    as_numbers,
+    bytes_of,
+    emits,
+    pack,
+    text_of,
+    unpack,
+)
 from streamrnn.storage import checkpoint, files
 from streamrnn.storage.files import NOT_JSON
 from streamrnn.storage.manifest import read_manifest
@@ -214,7 +225,13 @@ class Publisher:
         through = {"inputs": self.inputs, "seq": (self.place + 1) // 2}  # of all frames, those of previews too
         relative = self.relative.mean(RECENT) if self.relative.scored else None
         facts = {"bad": self.bad, "rejected": self.frontend.rejected, "relative_loss": relative}
+        facts["newest_stream"] = self.newest_stream()
         return through | facts | self.score.facts()
+
+    def newest_stream(self) -> tuple[int, str] | None:
+        """Number and name of the stream with the newest output."""
+        number = int(self.newest.argmax())
+        return (number, self.topics[number][:-1].decode()) if number in self.topics else None
 
     def hear(self, data: bytes) -> None:
         """One message from who listens: that somebody came (\\1 topic) or went (\\0 topic).
@@ -274,7 +291,7 @@ class Publisher:
                 text = msgspec.json.encode(found.plain())
                 data = pack(Message(ALARM, self.order["epoch"], seq, extra=as_numbers(text)))
                 self.frontend.socket.send_multipart([topic(ALARMS), data])
-                self.worker.report("warning", event="alarm", text=f"stream {name}, frame {seq}: {found.words}")
+                self.worker.report("alarm", stream=name, seq=seq, state=found.event, words=found.words)
 
     def open(self, number: int, name: str, newest: int) -> None:
         """A number means that stream from here on, whose last row so far had that place."""
@@ -351,12 +368,6 @@ class Publisher:
 def topic(name: str) -> bytes:
     """What a stream's outputs are published under."""
     return name.encode() + b"\0"
-
-
-def emits(message: Message) -> np.ndarray:
-    """Which of its frames have an output."""
-    emitted: np.ndarray = message.frames[:, FLAGS] & (INPUT | EMIT) == INPUT | EMIT
-    return emitted
 
 
 def rows_of(message: Message, own: np.ndarray) -> Message:

@@ -36,6 +36,7 @@ from streamrnn.protocol.wire import LONGEST_TEXT, Message, as_numbers, bytes_of,
 from streamrnn.storage import checkpoint, files, network_state, stream_state
 from streamrnn.storage.manifest import CheckpointError, read_manifest
 from streamrnn.workers.kernels import loop
+from streamrnn.workers.newest import newest
 from streamrnn.workers.worker import Worker
 
 # parameters times frames: as much work as costs a good deal more than a message; small layers send frames together
@@ -116,6 +117,7 @@ def main(worker: Worker) -> None:
         net.initialize(first, last)
     sockets = connect(worker, order)
     links = make_links(net, first, last, order, [s.underlying if s else 0 for s in sockets])
+    said = Said(net.stages[last - 1])
     worker.begin()
     while True:
         reason = loop.serve(stages, schedule, links)
@@ -124,7 +126,7 @@ def main(worker: Worker) -> None:
         elif reason == loop.AT_STREAM:
             move_stream(sockets[loop.ECHOES_OUT], net.stages[first:last], first, schedule, links)
         worker.waited = float(links.state[loop.WAITED]) * 1e-9
-        worker.beat(lambda: facts(net.stages[first:last], links))
+        worker.beat(lambda: facts(net.stages[first:last], links) | said.look(links))
         if worker.order()["kind"] == "stop":
             return
 
@@ -135,16 +137,24 @@ def facts(part: list, links: loop.Links) -> dict[str, Any]:
         "frames": int(links.state[loop.DONE_FRAMES]),
         "bad": int(links.state[loop.BAD]),
         "skipped": sum(int(owner.stage.counters[SKIPPED]) for owner in part),
-        "experts": experts_of(part[-1]),
     }
 
 
-def experts_of(owner: Layer | Readout) -> dict[str, float] | None:
-    """What each expert weighs in a forecast of late, one frame ahead, as a mean over channels; None without any."""
-    if not isinstance(owner, Forecast) or not owner.stage.presented.any():
-        return None
-    weights = owner.read(owner.stage.presented[: owner.output_size])[1].weights
-    return {name: round(float(weight.mean()), 4) for name, weight in weights.items()}
+class Said:
+    """What a forecast said last, for the supervisor; of other stages nothing."""
+
+    def __init__(self, owner: Layer | Readout) -> None:
+        self.readout = owner if isinstance(owner, Forecast) else None
+        self.frames = 0  # that had been done when it was looked at
+        self.facts: dict[str, Any] = {}
+
+    def look(self, links: loop.Links) -> dict[str, Any]:
+        """See what was sent last."""
+        frames = int(links.state[loop.DONE_FRAMES])
+        if self.readout and frames > self.frames:
+            self.frames = frames
+            self.facts = newest(self.readout, received(links.outgoing)) or self.facts
+        return self.facts
 
 
 def move_stream(to_gate: zmq.Socket | None, part: list, first: int, schedule: Any, links: loop.Links) -> None:

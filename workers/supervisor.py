@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,12 @@ from streamrnn.workers.supervision.run_checkpoints import RunCheckpoints
 from streamrnn.workers.supervision.service_manager import ServiceManager
 from streamrnn.workers.supervision.starting_point import starting_point
 from streamrnn.workers.supervision.status import COUNTS, Passed, Rate, catching_up, known, result, status, total
-from streamrnn.workers.supervision.wording import left_line
+from streamrnn.workers.supervision.wording import alarm_line, left_line
 from streamrnn.workers.supervision.worker_group import Died, WorkerGroup
 from streamrnn.workers.worker import RELOAD, SIGNALS, Failure
 
 START_TIMEOUT = 60.0  # seconds until every worker must be ready
+ALARMS = 3  # newest ones, that are shown
 
 
 class Supervisor:
@@ -97,6 +98,7 @@ class Supervisor:
         self.replaying_since = 0.0  # when the journal began to go down again
         self.rate = Rate()
         self.passed = Passed()
+        self.alarms: deque[dict[str, Any]] = deque(maxlen=ALARMS)
         self.known: dict[str, dict[str, Any]] = {}  # of workers, as they were before they were started again
 
     def plan(self) -> None:
@@ -168,6 +170,7 @@ class Supervisor:
             self.run_checkpoints.find(self.config)
             if not self.config.journal.enabled:
                 self.passed.go_back(self.manifest.score.get("inputs", 0))
+                self.alarms.clear()
             self.plan()
             try:
                 self.launch()
@@ -202,6 +205,8 @@ class Supervisor:
             raise Died(message["reason"], worker) if self.opened else Failure(message["reason"])
         elif kind == "warning":
             logs.tell("warning", message["event"], message["text"])
+        elif kind == "alarm":
+            self.take_alarm(message)
         elif kind == "history":
             self.control.reply(bytes.fromhex(message.pop("asker")), message, data)
         elif kind == "ended":
@@ -212,6 +217,12 @@ class Supervisor:
             self.abandon(message["reason"])
         if "inputs" in message:
             self.passed.look(message["inputs"], message["seq"])
+
+    def take_alarm(self, alarm: dict[str, Any]) -> None:
+        """Log an alarm, and keep it to be shown; one that comes again in a replay only counts once."""
+        if not self.alarms or alarm["seq"] > self.alarms[-1]["seq"]:
+            self.alarms.append(alarm)
+            logs.tell("warning", "alarm", alarm_line(alarm), **alarm)
 
     def step(self, timeout: float = 0.1) -> bool:
         """Go on for a moment; False when everything has been saved and it is time to close."""

@@ -15,6 +15,7 @@ from rich.text import Text
 
 import streamrnn as sr
 from streamrnn.cli import view
+from streamrnn.cli.channel_table import alarm_ago, number
 from streamrnn.cli.exits import Exit, fail
 from streamrnn.cli.json_lines import Json, print_json
 from streamrnn.config import Sockets
@@ -75,6 +76,10 @@ def status_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "catching up", view.left_line(facts["catching_up"])
     if facts.get("experts"):
         yield "experts", ", ".join(f"{name} {weight:.0%}" for name, weight in facts["experts"].items())
+    if "score" in (channels := facts.get("channels") or {}):
+        yield "score", f"{number(channels['score'])} of {number(channels['threshold'])}"
+    for alarm in facts.get("alarms", ()):
+        yield "alarm", alarm_ago(alarm)
     yield "up", view.duration(facts["seconds"])
     if facts["full"]:
         yield "full", facts["full"]

@@ -3,7 +3,6 @@
 On a terminal the live view is a panel that redraws itself; anywhere else it is a plain line of text every few seconds.
 """
 
-import itertools
 import math
 import time
 from collections import deque
@@ -16,11 +15,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from streamrnn.cli.channel_table import alarm_lines, channel_table
+from streamrnn.cli.sparkline import resample, sparkline
 from streamrnn.workers.supervision.wording import duration, left_line, printable, short
 
-LEVELS = "▁▂▃▄▅▆▇█"
 ROW_STYLES = ("red", "yellow", "green", "cyan")  # the chart's rows, top first
 SAMPLES = 4  # lines of generated text that stay on view
+FRAME = 9  # lines of a panel around its channels and alarms, and one below it
 FIRST_LINE, LINE_EVERY = 1.0, 5.0  # seconds; of the plain log
 
 
@@ -52,8 +53,8 @@ class LiveView:
     """Shows the status of a run; losses come in nats and are shown in `unit` ("bits/symbol" or "nats/frame").
 
     `update(status)` takes `state, frames, seconds, frames_per_second, scored, loss, recent_loss, curve, refused,
-    streams`, any of which may be missing; `sample(text)` takes what the network wrote. `close()` leaves the last
-    panel on the terminal.
+    streams, channels, alarms`, any of which may be missing; `sample(text)` takes what the network wrote. `close()`
+    leaves the last panel on the terminal.
     """
 
     def __init__(self, console: Console, unit: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -88,7 +89,7 @@ class LiveView:
             self._live = None
 
     def _panel(self) -> RenderableType:
-        return panel(self._status, self._unit, list(self._samples), self._console.width)
+        return panel(self._status, self._unit, list(self._samples), self._console.width, self._console.height)
 
 
 def summary(console: Console, result: Mapping[str, Any]) -> None:
@@ -110,11 +111,19 @@ def summary(console: Console, result: Mapping[str, Any]) -> None:
 # The panel of a terminal, and the line of a log.
 
 
-def panel(status: Mapping[str, Any], unit: str, samples: Sequence[tuple[int, str]], width: int) -> Panel:
-    """The live view as it stands, `width` columns wide."""
+def panel(
+    status: Mapping[str, Any], unit: str, samples: Sequence[tuple[int, str]], width: int, height: int = 24
+) -> Panel:
+    """The live view as it stands, `width` columns wide; of channels as many as fit into a terminal of that height."""
     state, refused = str(status.get("state", "starting")), status.get("refused", 0)
     body: list[RenderableType] = [_figures(status, unit), Text()]
-    body += _chart(status.get("curve", ()), unit, width - 4)
+    alarms = alarm_lines(status.get("alarms", ()), width - 4)
+    if channels := status.get("channels"):
+        body.append(channel_table(channels, height - FRAME - len(alarms)))
+    else:
+        body += _chart(status.get("curve", ()), unit, width - 4)
+    if alarms:
+        body += [Text(), *alarms]
     if samples:
         body += [Text(), _written(samples)]
     return Panel(
@@ -208,44 +217,6 @@ def _line(console: Console, text: Text) -> None:
 
 
 # Numbers and text, made fit to be seen.
-
-
-def sparkline(values: Sequence[float], rows: int = 1) -> list[str]:
-    """Bars from the lowest value (an eighth of a row) to the highest (all rows), top row first.
-
-    What is not finite leaves a gap.
-    """
-    finite = [value for value in values if math.isfinite(value)]
-    low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
-    top = len(LEVELS) * rows - 1
-    heights = [_height(value, low, high, top) for value in values]
-    return ["".join(_cell(height - len(LEVELS) * row) for height in heights) for row in range(rows - 1, -1, -1)]
-
-
-def _height(value: float, low: float, high: float, top: int) -> int:
-    """Eighths of a row: 1 for the lowest value, top + 1 for the highest, 0 for what is no number."""
-    if not math.isfinite(value):
-        return 0
-    span = high / 2 - low / 2  # halved: no overflow
-    share = (value / 2 - low / 2) / span if span else 0.0
-    return 1 + round(share * top)
-
-
-def _cell(height: int) -> str:
-    return LEVELS[min(height, len(LEVELS)) - 1] if height > 0 else " "
-
-
-def resample(values: Sequence[float], width: int) -> list[float]:
-    """At most `width` values: means of equal parts; what is not finite counts in no mean (nan if nothing is left)."""
-    if len(values) <= width:
-        return list(values)
-    edges = [i * len(values) // width for i in range(width + 1)]
-    return [_mean(values[start:end]) for start, end in itertools.pairwise(edges)]
-
-
-def _mean(values: Sequence[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return sum(value / len(finite) for value in finite) if finite else math.nan
 
 
 def _loss(status: Mapping[str, Any], key: str, unit: str) -> float | None:

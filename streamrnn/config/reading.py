@@ -86,17 +86,15 @@ def in_folder(path: str, folder: str) -> str:
 
 
 def resolved(config: Config, source: str | None) -> Config:
-    """Put the source override in, and the size that the source knows where one is 0."""
+    """Put the source override in, and what the source knows: the size where one is 0, and the names of the channels."""
     if source is not None:
         return msgspec.structs.replace(config, source=reading(source, config.source))
-    if 0 not in (config.input.size, config.readout.size):
-        return config
-    size = config.source.size()
-    return msgspec.structs.replace(
-        config,
-        input=msgspec.structs.replace(config.input, size=config.input.size or size),
-        readout=msgspec.structs.replace(config.readout, size=config.readout.size or size),
-    )
+    source_size, replace = config.source.size(), msgspec.structs.replace
+    input = replace(config.input, size=config.input.size or source_size)
+    if input.channels is None and input.size == source_size:
+        input = replace(input, channels=config.source.channels())
+    readout = replace(config.readout, size=config.readout.size or source_size)
+    return replace(config, input=input, readout=readout)
 
 
 def _syntax(error: ValueError, text: str) -> str:

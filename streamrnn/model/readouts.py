@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from streamrnn.kernels.buffers import READOUT, Sizes, allocate
+from streamrnn.kernels.columns import COUNT
 from streamrnn.kernels.experts import memory
 from streamrnn.kernels.readouts import READOUTS as KINDS
 from streamrnn.kernels.readouts import Kind
@@ -148,6 +149,15 @@ class Forecast(Readout):
     def anomalies(self, y: np.ndarray) -> "Seen":
         """What outputs (..., K) say of the newest values."""
         return self.table.anomalies(y)
+
+    def recent(self, stream: int, most: int) -> np.ndarray:
+        """The newest values (size, n) of a stream by its number, the oldest first: `most`, or all that are kept."""
+        places = memory.HIDDEN, memory.ROWS, memory.RING, memory.CHANNEL
+        hidden, rows, ring, numbers = self.stage.settings[list(places)].astype(int)
+        row = self.stage.experts[stream]
+        channels = row[memory.HEAD + rows * hidden :][: self.size * numbers].reshape(self.size, numbers)
+        count = int(row[COUNT])
+        return channels[:, np.arange(max(count - min(ring, most), 0), count) % ring]
 
 
 def readout(name: str) -> type[Readout]:

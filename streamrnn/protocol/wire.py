@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamrnn.kernels.frames import COLUMNS
+from streamrnn.kernels.frames import COLUMNS, EMIT, FLAGS, INPUT
 from streamrnn.kernels.messages import DOUBLE, FLOAT, HEADER, MAGIC
 
 if sys.byteorder != "little":
@@ -90,6 +90,12 @@ def unpack(data: bytes | memoryview) -> Message:
     extra = np.frombuffer(data, np.float64, count, at + rows.nbytes)
     values = np.frombuffer(data, TYPES[size], vectors * width, at + rows.nbytes + extra.nbytes)
     return Message(kind, epoch, number, rows, values.reshape(vectors, width), extra)
+
+
+def emits(message: Message) -> np.ndarray:
+    """Which of its frames have an output."""
+    emitted: np.ndarray = message.frames[:, FLAGS] & (INPUT | EMIT) == INPUT | EMIT
+    return emitted
 
 
 def as_text(text: str) -> np.ndarray:

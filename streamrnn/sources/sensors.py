@@ -73,6 +73,9 @@ class SensorsConfig(SourceTable, frozen=True, tag="sensors"):
     def size(self) -> int:
         return len(sensor_names())
 
+    def channels(self) -> list[str]:
+        return list(sensor_names())
+
     def misfits(self, input: Input) -> Problems:
         if input.kind != "vector":
             yield "input.kind", 'must be "vector" with a sensors source'

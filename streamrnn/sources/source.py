@@ -79,6 +79,10 @@ class SourceTable(Tagged, frozen=True):
         """The number that a size of 0 in the config stands for."""
         return 0
 
+    def channels(self) -> list[str] | None:
+        """What the numbers in its vectors are called, where this kind knows."""
+        return None
+
     def problems(self, input: Input, predict: str) -> Problems:
         """What of the config does not fit it: the frames that the network takes, and what it predicts."""
         if predict == "target":

@@ -91,7 +91,9 @@ def status(daemon: "Supervisor") -> dict[str, Any]:
         "rejected": daemon.frontend.rejected + daemon.counted["rejected"] + total(daemon, "rejected"),
         "bad": daemon.counted["bad"] + total(daemon, "bad"),
         "skipped_updates": sum(known(daemon, name).get("skipped", 0) for name in daemon.workers),
-        "experts": experts(daemon),
+        "experts": told(daemon, "experts"),
+        "channels": channels(daemon),
+        "alarms": alarms(daemon),
         "learning_rate": gate.get("rate"),
         "streams": gate.get("streams", 0),
         "streams_on_disk": gate.get("streams_on_disk", 0),
@@ -116,10 +118,30 @@ def catching_up(daemon: "Supervisor") -> dict[str, Any] | None:
     return {"frames": gate["to_replay"], "seconds": gate["to_replay"] / pace if pace else None}
 
 
-def experts(daemon: "Supervisor") -> dict[str, float] | None:
-    """What each expert weighs in the forecasts, None without any."""
-    told = (known(daemon, name).get("experts") for name in daemon.workers)
-    return next((weights for weights in told if weights), None)
+def told(daemon: "Supervisor", fact: str) -> Any:
+    """What the worker says under a name that only the one with the readout has; None as long as it says nothing."""
+    every = (known(daemon, name).get(fact) for name in daemon.workers)
+    return next((found for found in every if found), None)
+
+
+def channels(daemon: "Supervisor") -> dict[str, Any] | None:
+    """The stream with the newest output, its channels as lists, and how unusual they are; None without forecasts.
+
+    The stream's name is None for a moment where several streams come and their workers are not equally far.
+    """
+    if not (said := told(daemon, "channels")):
+        return None
+    number, name = known(daemon, PUBLISHER).get("newest_stream") or (None, None)
+    count = len(said["forecast"])
+    names = daemon.config.input.channels or [f"channel {k + 1}" for k in range(count)]
+    value = [recent[-1] if recent else None for recent in said["recent"]]
+    return said | {"stream": name if number == said["stream"] else None, "name": names[:count], "value": value}
+
+
+def alarms(daemon: "Supervisor") -> list[dict[str, Any]]:
+    """The newest ones, each with how many frames of all streams came after it."""
+    last = known(daemon, PUBLISHER).get("seq", 0) - 1
+    return [alarm | {"frames_ago": max(last - alarm["seq"], 0)} for alarm in daemon.alarms]
 
 
 def total(daemon: "Supervisor", name: str) -> int:

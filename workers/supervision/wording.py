@@ -11,6 +11,11 @@ def left_line(left: Mapping[str, Any]) -> str:
     return f"{left['frames']:,} frames to go through again{seconds}"
 
 
+def alarm_line(alarm: Mapping[str, Any]) -> str:
+    """An alarm: of which `stream`, at which frame (`seq`), and its `words`."""
+    return f"stream {alarm['stream']}, frame {alarm['seq']:,}: {alarm['words']}"
+
+
 def printable(text: str) -> str:
     """On one line, and nothing that a terminal would obey: ↵ for a new line, · for what cannot be shown."""
     return "".join(_visible(letter) for letter in text)

@@ -1,0 +1,65 @@
+"""What a forecast says of each channel, and the newest alarms, for the live view."""
+
+import math
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from streamrnn.cli.sparkline import sparkline
+from streamrnn.workers.supervision.wording import printable
+
+COLUMNS = "value", "forecast", "lower", "upper"
+ALARM_LINES = 2  # of one alarm, at most
+
+
+def channel_table(channels: Mapping[str, Any], rows: int) -> Table:
+    """`channels` of a status, so many at most: name, newest value, forecast of the next with its ends, and a curve."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    for _ in COLUMNS:
+        table.add_column(justify="right", no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=True, overflow="crop")
+    stream = printable(channels["stream"] or "")
+    table.add_row(f"stream {stream}" if stream else "", *COLUMNS, "lately", style="dim")
+    count = len(channels["name"])
+    shown = count if count <= rows else max(rows - 1, 1)
+    for k in range(shown):
+        numbers = [number(channels[column][k]) for column in COLUMNS]
+        curve = sparkline([math.nan if value is None else value for value in channels["recent"][k]])[0]
+        table.add_row(Text(printable(channels["name"][k])), Text(numbers[0], "bold"), *numbers[1:], Text(curve, "cyan"))
+    if shown < count:
+        table.add_row(f"and {count - shown} more", style="dim")
+    if "score" in channels:
+        table.add_row("score", score(channels), "of", number(channels["threshold"]), style="dim")
+    return table
+
+
+def score(channels: Mapping[str, Any]) -> Text:
+    """How unusual the newest values are, beside what an alarm takes."""
+    alarming = (channels["score"] or 0.0) >= (channels["threshold"] or math.inf)
+    return Text(number(channels["score"]), "bold red" if alarming else "bold")
+
+
+def alarm_lines(alarms: Iterable[Mapping[str, Any]], width: int) -> list[Text]:
+    """The newest alarms, the newest last, in lines of that width."""
+    lines = []
+    for alarm in alarms:
+        wrapped = textwrap.wrap(
+            printable(alarm_ago(alarm)), width, max_lines=ALARM_LINES, placeholder=" …", subsequent_indent="  "
+        )
+        lines += [Text(line, "yellow", no_wrap=True, overflow="ellipsis") for line in wrapped]
+    return lines
+
+
+def alarm_ago(alarm: Mapping[str, Any]) -> str:
+    """An alarm of a status: its stream, how long ago, and its words."""
+    frames = alarm["frames_ago"]
+    return f"{alarm['stream']}, {frames:,} frame{'' if frames == 1 else 's'} ago: {alarm['words']}"
+
+
+def number(value: float | None) -> str:
+    """Four digits; a dash where there is no number."""
+    return "–" if value is None else f"{value:.4g}"
