@@ -25,7 +25,7 @@ EVENTS = {BEGINS: "begins", ENDS: "ends"}  # that are alarms
 WORDS = {
     "range": "{amount:.4g} outside of what was usual at this time of day, {frames}",
     "surprise": "surprised the forecast, {frames}",
-    "week": "{amount:.4g} off a week ago",
+    "week": "{amount:.4g} off this time last week (yesterday, in the first week)",
     "high": "high for 100 frames, {amount:.4g}",
     "low": "low for 100 frames, {minus:.4g}",
     "jump": "{amount:.4g} off 100 frames ago, both over 100 frames",
