@@ -6,7 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from streamrnn.kernels.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FLAGS, INPUT, LEARN, SCORED, TARGET, TOKEN
+from streamrnn.kernels.frames import (
+    BEGIN,
+    COLUMNS,
+    DISMISS,
+    ECHO,
+    EMIT,
+    END,
+    FLAGS,
+    INPUT,
+    LEARN,
+    SCORED,
+    TARGET,
+    TOKEN,
+)
 from streamrnn.model.feedback import Last
 from streamrnn.workers.admission import journal_entries as entries
 from streamrnn.workers.admission.deduplication import Progress
@@ -52,6 +65,7 @@ def intake(kind):
     sizes = {"input_size": inputs, "target_size": targets, "classes": 0 if inputs else 256}
     order = {
         "target_classes": 0 if targets else 256,
+        "dismissals": 99,
         "predict": predict,
         "largest": 1e30,
         "max_streams": 4,
@@ -71,8 +85,8 @@ def lets(draw, kind):
         count = draw(st.integers(1, 5))
         frames = np.zeros((count, COLUMNS), np.int64)
         step = INPUT | EMIT
-        learns = [step | LEARN, step, step | LEARN | END, step | BEGIN]
-        scores = [step, step | SCORED, SCORED, step | ECHO, step | SCORED | END, step | BEGIN]
+        learns = [step | LEARN, step, step | LEARN | END, step | BEGIN, DISMISS]
+        scores = [step, step | SCORED, SCORED, step | ECHO, step | SCORED | END, step | BEGIN, DISMISS]
         for column, values in (
             (FLAGS, st.sampled_from(learns if predict == "next" else scores)),
             (TOKEN, st.integers(0, 255) | ANY),

@@ -35,6 +35,7 @@ K, WIDTH, FIRST, PLENTY = 6, 2, 100, 1000
 STEP, FED = INPUT | EMIT, INPUT | EMIT | FEEDBACK
 PLAIN = Drawing()
 ORDER = {
+    "dismissals": 0,
     "predict": "target",
     "classes": K,
     "target_classes": K,

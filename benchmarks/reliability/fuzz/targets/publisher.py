@@ -24,6 +24,7 @@ READOUT = {
     "places": PLACES,
     "history": 50_000,
     "losses": 1,
+    "forecast": None,
     "resume": None,
 }
 READOUT |= {"keys": None, "block": BLOCK, "in_flight": 4 * BLOCK, "checkpoints": ""}
