@@ -6,6 +6,7 @@ from streamrnn.kernels.anomaly.departure import follow
 from streamrnn.kernels.anomaly.memory import (
     ALARMS,
     COUNT,
+    DAY,
     EVIDENCE_AT,
     FACTS_AT,
     FRAMES,
@@ -26,7 +27,7 @@ from streamrnn.kernels.linear import copy
 PART = 3.0  # a score is the sum of the evidence, in these
 SILENCE, SHARE = 100.0, 0.03  # after an alarm: frames, or a share of all frames
 THINNING, FULL_AGE = 0.3, 3000.0  # of the threshold, with the decimal logarithm of the frames over FULL_AGE
-QUARTER = 0.25  # after an alarm: of the frames from one to the next, where a rate is asked for
+DAYS_SHARE, QUARTER = 0.01, 0.25  # where a rate is asked for: a share of a day, at most of the frames between alarms
 STEP, LEAST = 0.1, 0.1  # of the threshold: an alarm more than asked for; at least
 CALM = 30.0  # frames below the threshold, and the event is over
 LN_10 = 2.302585092994046
@@ -89,7 +90,10 @@ def threshold(settings, row):
 def event(settings, row, beyond):
     """Whether an event begins with this frame, goes on, ends, or there is none; beyond: it is unusual."""
     frames, rate = row[FRAMES], settings[RATE]
-    least = min(SILENCE, QUARTER / rate) if rate > 0.0 else max(SILENCE, SHARE * frames)
+    if rate > 0.0:
+        least = min(max(SILENCE, DAYS_SHARE * settings[DAY]), QUARTER / rate)
+    else:
+        least = max(SILENCE, SHARE * frames)
     if row[OPEN] > 0.0:
         row[QUIET] = 0.0 if beyond else row[QUIET] + 1.0
         if row[QUIET] < min(CALM, least):

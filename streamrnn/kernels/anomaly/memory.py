@@ -35,6 +35,7 @@ SCALES = 1, 6, 12, 24  # values whose mean must lie in the envelope
 DAYS, NEAR = 14, 6  # days of the envelope, and how many places off the time of day may be
 WEEK = 7
 TWICE = 1.45e-3  # alarms a channel and frame at a threshold of 2, on recorded streams; as 1 / threshold**1.4 elsewhere
+HIGHEST = 10.0  # threshold where few are asked for: half of what a score may be
 FINEST = 288  # places in a day at most: five minutes
 COUNT = len(DETECTORS)
 # of settings
@@ -74,7 +75,7 @@ def plan(size: int, day: int, threshold: float | None, alarms_per_day: float, no
     places = min(day, FINEST)
     channel = DAYS_AT + len(SCALES) * days_of(places) * 2 + weeks_of(places)
     rate = 0.0 if threshold else alarms_per_day / day
-    limit = threshold or round(2.0 * (TWICE * size / rate) ** 0.7, 6)
+    limit = threshold or round(min(2.0 * (TWICE * size / rate) ** 0.7, HIGHEST), 6)
     settings = np.array([size, day, places, limit, rate, channel, normal], np.float64)
     together = size * (size + 3) if normal else 0
     return Plan(settings, CHANNELS_AT + size * channel + together)
