@@ -19,7 +19,7 @@ import streamrnn as sr
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TEXT = CONFIGS / "text.toml"
-ANSWER_TIMEOUT = 20.0  # seconds
+ANSWER_TIMEOUT = 120.0  # seconds, in which kernels may have to be compiled
 PATIENCE = 300.0  # seconds until a daemon is ready, or has ended; the first on a machine compiles the kernels
 OWN_PLACES = re.compile(r"^\[(sockets|state)\].*\n((?!\[).*\n)*", re.MULTILINE)
 
