@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 import zmq
-from daemon import Daemon, layers
+from daemon import Daemon, layers, wait_for
 
 import streamrnn as sr
 from streamrnn.client.frame import dismissal_message
@@ -178,3 +178,24 @@ def test_a_dismissal_that_cannot_be_is_refused_and_changes_nothing():
     net = configured()
     for output, frame in zip(outputs, x, strict=True):
         np.testing.assert_array_equal(output.y, net.step(frame))
+
+
+def test_another_number_of_alarms_holds_from_the_next_start_on():
+    x = daily(np.random.default_rng(10), 6, size=2)
+    with Daemon(**CONFIG) as daemon:
+        daemon.start()
+        with daemon.client() as client:
+            before = [client.step(frame, stream="a") for frame in x[:150]]
+            assert client.readout.anomalies(before[-1].y).threshold < 2.0
+        daemon.stop()
+        daemon.config.write_text(daemon.config.read_text().replace("threshold = 2.0", "threshold = 9.0"))
+        daemon.start()
+        with daemon.client() as client:
+            after = client.step(x[150], stream="a")
+            assert 8.0 < client.readout.anomalies(after.y).threshold < 9.0
+            wait_for(lambda: client.status()["frames"] == 151)
+        daemon.stop()
+    net = configured()
+    wanted = [net.step(frame) for frame in x[:151]][-1]
+    forecasts = net.readout.table.forecasts
+    np.testing.assert_array_equal(after.y[:forecasts], wanted[:forecasts])

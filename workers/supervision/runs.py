@@ -87,10 +87,17 @@ def take_over_journal(folder: Path) -> None:
 
 
 def differences(manifest: Manifest, spec: dict[str, Any]) -> list[str]:
-    """The keys of a config in which its network is not that of a checkpoint; the learning rate may be another."""
-    rate = {"learning_rate": None}
-    one, other = ({**each, "optimizer": {**each.get("optimizer", {}), **rate}} for each in (manifest.spec, spec))
+    """The keys of a config in which its network is not that of a checkpoint, but for what may be another."""
+    one, other = lasting(manifest.spec), lasting(spec)
     return [KEYS.get(key, f"learning.{key}") for key in other if other[key] != one.get(key)]
+
+
+def lasting(spec: dict[str, Any]) -> dict[str, Any]:
+    """What a network keeps for as long as it lives: not the learning rate, and not how many alarms there shall be."""
+    optimizer, readout = {**spec.get("optimizer", {}), "learning_rate": None}, spec["readout"]
+    if anomaly := readout.get("anomaly"):
+        readout = readout | {"anomaly": anomaly | {"alarms_per_day": None, "threshold": None}}
+    return spec | {"optimizer": optimizer, "readout": readout}
 
 
 def check_network(folder: Path, manifest: Manifest, spec: dict[str, Any]) -> None:
