@@ -11,6 +11,7 @@ from daemon import VECTOR, Daemon
 import streamrnn as sr
 from streamrnn.client.frame import frame_message
 from streamrnn.kernels.frames import TOKEN
+from streamrnn.model.channels import names
 from streamrnn.model.feedback import Shape
 
 masked = np.ma.array
@@ -376,3 +377,9 @@ def test_clients_give_vectors_by_the_names_in_the_config():
         daemon.stop()
         net = sr.load(daemon.checkpoint())
         assert (net.inputs, net.channels) == ("vector", ["a", "b", "c", "d"])
+
+
+def test_channels_are_called_by_their_names_where_as_many_have_one_and_else_by_their_numbers():
+    assert names(["left", "right"], 2) == ["left", "right"]
+    assert names(["left", "right"], 3) == ["channel 1", "channel 2", "channel 3"]
+    assert names(None, 1) == ["channel 1"]

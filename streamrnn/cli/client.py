@@ -19,6 +19,7 @@ from streamrnn.cli.channel_table import alarm_ago, number
 from streamrnn.cli.exits import Exit, fail
 from streamrnn.cli.json_lines import Json, print_json
 from streamrnn.config import Sockets
+from streamrnn.model.channels import names
 from streamrnn.model.tables import Forecast, Readout
 from streamrnn.workers.supervision.wording import displayable
 
@@ -192,8 +193,7 @@ def as_line(y: Any, client: "sr.Client") -> str:
     if not isinstance(client.readout, Forecast):
         return as_numbers(y)
     said = client.readout.read(y)[1]
-    names = client.channels or [f"channel {number}" for number in range(1, len(said.mean) + 1)]
-    every = zip(names, said.mean, said.lower, said.upper, strict=True)
+    every = zip(names(client.channels, len(said.mean)), said.mean, said.lower, said.upper, strict=True)
     return ", ".join(f"{view.printable(name)} {mean:.4g} ({low:.4g} to {high:.4g})" for name, mean, low, high in every)
 
 

@@ -18,6 +18,7 @@ from streamrnn.kernels.anomaly import (
     SCORE,
     THRESHOLD,
 )
+from streamrnn.model.channels import names
 
 TOLD = 2  # reasons of a channel in an alarm's words
 
@@ -115,15 +116,16 @@ def read(y: np.ndarray, size: int) -> Seen:
     return Seen(y[..., SCORE], p_value, y[..., THRESHOLD], event, age, departure, departed, evidence, amounts)
 
 
-def alarm(stream: str, seq: int, seen: Seen, names: Sequence[str] | None) -> Alarm | None:
-    """The alarm of one output, if it is one; names: of the channels."""
+def alarm(stream: str, seq: int, seen: Seen, channels: Sequence[str] | None) -> Alarm | None:
+    """The alarm of one output, if it is one; channels: their names, if they have any."""
     event = EVENTS.get(int(seen.event))
     if event is None:
         return None
+    known = names(channels, seen.evidence.shape[-1])
     why = [
         Reason(
             int(channel),
-            names[channel] if names else f"channel {channel + 1}",
+            known[channel],
             DETECTORS[detector],
             float(seen.amounts[detector, channel]),
             float(10.0 ** -seen.evidence[detector, channel]),

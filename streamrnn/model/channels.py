@@ -35,5 +35,12 @@ def by_name(x: Any, channels: Sequence[str] | None) -> Any:
     return [named[name] for name in channels]
 
 
+def names(channels: Sequence[str] | None, size: int) -> list[str]:
+    """What `size` channels are called: as given, if as many are; else by their numbers, from 1 on."""
+    if channels and len(channels) == size:
+        return list(channels)
+    return [f"channel {number}" for number in range(1, size + 1)]
+
+
 def _listed(names: Sequence[Any]) -> str:
     return ", ".join(map(repr, names))

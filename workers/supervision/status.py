@@ -5,6 +5,7 @@ from collections import deque
 from math import inf, log
 from typing import TYPE_CHECKING, Any
 
+from streamrnn.model.channels import names
 from streamrnn.workers.supervision.placement import GATE, PUBLISHER
 
 if TYPE_CHECKING:
@@ -133,9 +134,9 @@ def channels(daemon: "Supervisor") -> dict[str, Any] | None:
         return None
     number, name = known(daemon, PUBLISHER).get("newest_stream") or (None, None)
     count = len(said["forecast"])
-    names = daemon.config.input.channels or [f"channel {k + 1}" for k in range(count)]
+    every = names(daemon.config.input.channels, daemon.config.readout.size)
     value = [recent[-1] if recent else None for recent in said["recent"]]
-    return said | {"stream": name if number == said["stream"] else None, "name": names[:count], "value": value}
+    return said | {"stream": name if number == said["stream"] else None, "name": every[:count], "value": value}
 
 
 def alarms(daemon: "Supervisor") -> list[dict[str, Any]]:

@@ -30,7 +30,6 @@ THINNING, FULL_AGE = 0.3, 3000.0  # of the threshold, with the decimal logarithm
 DAYS_SHARE, QUARTER = 0.01, 0.25  # where a rate is asked for: a share of a day, at most of the frames between alarms
 STEP, LEAST = 0.1, 0.1  # of the threshold: an alarm more than asked for; at least
 CALM = 30.0  # frames below the threshold, and the event is over
-LN_10 = 2.302585092994046
 
 
 @kernel
@@ -83,7 +82,7 @@ def threshold(settings, row):
     frames, limit, rate = row[FRAMES], settings[LIMIT], settings[RATE]
     if rate > 0.0:
         return limit * max(LEAST, 1.0 + STEP * (row[ALARMS] - rate * frames))
-    return limit + THINNING * log(max(frames, SILENCE) / FULL_AGE) / LN_10
+    return limit + THINNING * log(max(frames, SILENCE) / FULL_AGE) / tail.LN_10
 
 
 @inlined

@@ -7,8 +7,6 @@ high, low    the level, which is the mean of the last RECENT values, and minus i
 jump         how far the level lies from that RECENT frames ago
 """
 
-from math import sqrt
-
 from streamrnn.kernels.activations import log
 from streamrnn.kernels.anomaly import envelope, tail
 from streamrnn.kernels.anomaly.memory import (
@@ -28,11 +26,11 @@ from streamrnn.kernels.anomaly.memory import (
     range_of,
     tail_of,
 )
-from streamrnn.kernels.experts.mixture import FREEDOM, LEAST
+from streamrnn.kernels.experts.least_squares import STEADY
+from streamrnn.kernels.experts.mixture import FREEDOM, scale_of
 from streamrnn.kernels.jit import inlined, kernel
 
 SLOWEST = 1e-3  # rate at which the scale of errors follows
-STEADY = 10.0  # errors before they are weighed
 RANGE, SURPRISE, LONG_SURPRISE, WEEK, HIGH, LOW, JUMP = 0, 4, 5, 6, 7, 8, 9  # detectors
 SHORT = 5  # frames of the shorter surprise
 
@@ -75,7 +73,7 @@ def recent_mean(ring, frames, k):
 @inlined
 def loss(channel, frames, error, floor):
     """-log density of an error, in scales, up to a constant; then its squared scale follows by one step of EM."""
-    sigma = max(sqrt(channel[VARIANCE]), max(LEAST, floor))
+    sigma = scale_of(channel[VARIANCE], floor)
     ratio = error / sigma
     weight = (FREEDOM + 1.0) / (FREEDOM + ratio * ratio) if frames > STEADY else 1.0
     channel[VARIANCE] += max(1.0 / frames, SLOWEST) * (weight * error * error - channel[VARIANCE])

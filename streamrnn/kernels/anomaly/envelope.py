@@ -23,13 +23,12 @@ from streamrnn.kernels.jit import inlined, kernel
 
 @kernel
 def enter(settings, row):
-    """Go on by a frame: FRAMES, PLACE and WITHIN become those of the newest one. Returns whether its place is new."""
+    """Go on by a frame: FRAMES, PLACE and WITHIN become those of the newest one."""
     place = int(row[FRAMES] * settings[PLACES] / settings[DAY])
     fresh = row[FRAMES] == 0.0 or place != int(row[PLACE])
     row[FRAMES] += 1.0
     row[PLACE] = float(place)
     row[WITHIN] = 1.0 if fresh else row[WITHIN] + 1.0
-    return fresh
 
 
 @kernel

@@ -1,8 +1,8 @@
 """The upper tail of a detector's past amounts: their 98 % quantile, and how far those beyond it lie from it.
 
-Beyond the quantile the tail is taken to be exponential (Pickands 1975, Balkema and de Haan 1974, with shape 0). The
-first amounts are kept, as far as they are among the largest 2 %; from there on quantile and mean excess follow by
-stochastic approximation (Robbins and Monro 1951; the step is Newton's, 1 / (n density)).
+Beyond the quantile the tail is taken to be exponential (Pickands 1975, Balkema and de Haan 1974, with shape 0). Of
+the first KEPT / SHARE amounts the KEPT largest are kept, so both are exact; from there on they follow by stochastic
+approximation (Robbins and Monro 1951; the step is Newton's, 1 / (n density)).
 """
 
 from streamrnn.kernels.jit import inlined, kernel
