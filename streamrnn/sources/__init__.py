@@ -7,15 +7,19 @@ from typing import Any, get_args
 
 import msgspec
 
+from streamrnn.sources.frames import NO_TIME, Frames
 from streamrnn.sources.none import NoSource
 from streamrnn.sources.sensors import SensorsConfig
-from streamrnn.sources.source import Problems, Rereadable, Source, SourceError, SourceTable
+from streamrnn.sources.source import Position, Problems, Rereadable, Source, SourceError, SourceTable
 from streamrnn.sources.text import TextConfig, reading
 
 __all__ = [
     "KINDS",
+    "NO_TIME",
     "AnySource",
+    "Frames",
     "NoSource",
+    "Position",
     "Problems",
     "Rereadable",
     "Source",

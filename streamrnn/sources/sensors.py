@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta
 
 from streamrnn.model.tables import Input
-from streamrnn.sources.arrays import Vectors, vectors
+from streamrnn.sources.frames import Frames, vectors
 from streamrnn.sources.pace import Clock, wait
 from streamrnn.sources.source import Problems, Source, SourceTable
 
@@ -38,12 +38,12 @@ class SensorSource(Source):
     def delay(self) -> float:
         return wait(self._tick / self._rate - self._elapsed())
 
-    def read(self, limit: int) -> Vectors:
+    def read(self, limit: int) -> Frames:
         """The present reading, (1, size), or (0, size) where none is due."""
         if limit < 1 or self.delay() > 0:
-            return vectors([], self.size)
+            return Frames(vectors([], self.size))
         self._tick = max(self._tick, math.floor(self._elapsed() * self._rate)) + 1
-        return vectors([self._measure()], self.size)
+        return Frames(vectors([self._measure()], self.size))
 
     def _elapsed(self) -> float:
         now = self._clock()

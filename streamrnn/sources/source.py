@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from streamrnn.model.tables import Input
-from streamrnn.sources.arrays import AnyFrames
+from streamrnn.sources.frames import Frames
 from streamrnn.tables import Tagged
+
+Position = Any  # a plain value, of what JSON has; None: the beginning
 
 
 class SourceError(OSError):
@@ -17,11 +19,23 @@ class Source:
     """Frames of the daemon's own. The gate polls it and never waits for it."""
 
     names: tuple[str, ...] = ()  # of the numbers in a vector
+    trouble: str = ""  # why nothing comes although more should: what it reads is away, and it tries again; a line
 
     @property
     def ended(self) -> bool:
         """Whether no more is to come."""
         return False
+
+    @property
+    def position(self) -> Position:
+        """Where it is, behind all that was read."""
+        return None
+
+    def go_to(self, position: Position) -> None:
+        """Go on there, in a run that was resumed. Nothing where what was read does not come again.
+
+        Raises SourceError where that place is no longer to be had.
+        """
 
     def delay(self) -> float:
         """Seconds until frames are due; 0 = now, inf = not before `fileno` is readable, or never (`ended`).
@@ -34,19 +48,22 @@ class Source:
         """A descriptor for poll(2), if it has one."""
         return None
 
-    def read(self, limit: int) -> AnyFrames:
-        """At most `limit` frames that are due, perhaps none: int64 (n,) or float64 (n, size). Raises SourceError."""
+    def read(self, limit: int) -> Frames:
+        """At most `limit` frames that are due, perhaps none. Raises SourceError, and what is before is not lost."""
         raise NotImplementedError
 
-    def skip(self, n: int) -> None:
-        """Pass over the first n frames, because a resumed run has seen them; nothing where they do not come again."""
+    def durable(self, position: Position) -> None:
+        """All up to that position is on the disk, and need never be given again."""
 
     def close(self) -> None:
         """Let go of what it reads."""
 
 
 class Rereadable(Source, ABC):
-    """A source that gives the same frames again, by their position: what of it comes next can be told beforehand."""
+    """A source that gives the same frames again from the same position: what of it comes next can be told beforehand.
+
+    So its frames are not journalled, only their position and a checksum of them.
+    """
 
     @property
     @abstractmethod
@@ -54,11 +71,27 @@ class Rereadable(Source, ABC):
         """Most frames that may be taken before their time: those due in a second."""
 
     @abstractmethod
-    def peek(self, position: int, count: int) -> AnyFrames:
-        """The next `count` frames behind that position, perhaps fewer; none at the end. Raises SourceError."""
+    def peek(self, limit: int) -> Frames:
+        """The frames behind `position`, at most `limit`, due or not; none where none is there. Raises SourceError.
+
+        Asked again for as many or fewer it gives the same.
+        """
 
     @abstractmethod
-    def where(self, position: int, count: int) -> str:
+    def take(self, count: int) -> None:
+        """Move `position` behind that many of the frames that the last `peek` gave."""
+
+    @abstractmethod
+    def due(self, limit: int) -> int:
+        """How many of the frames that the last `peek` gave are due, at most `limit`."""
+
+    def read(self, limit: int) -> Frames:
+        frames = self.peek(self.due(limit))
+        self.take(len(frames))
+        return frames
+
+    @abstractmethod
+    def where(self, position: Position, count: int) -> str:
         """Which frames those are, in words."""
 
 

@@ -8,9 +8,9 @@ import stat
 import time
 
 from streamrnn.model.tables import Input
-from streamrnn.sources.arrays import Tokens, tokens
+from streamrnn.sources.frames import Frames, tokens
 from streamrnn.sources.pace import Clock, Pace
-from streamrnn.sources.source import Problems, Rereadable, Source, SourceError, SourceTable
+from streamrnn.sources.source import Position, Problems, Rereadable, Source, SourceError, SourceTable
 from streamrnn.tables import Count, NonEmpty, Rate
 
 CHUNK = 1 << 16  # most bytes read at once
@@ -56,32 +56,34 @@ class TextSource(Rereadable):
     def delay(self) -> float:
         return math.inf if self.ended else self._pace.delay()
 
-    def read(self, limit: int) -> Tokens:
-        """At most `limit` bytes that are due, as tokens (n,), never beyond the end of a pass. Raises SourceError."""
-        if self.ended:
-            return tokens(b"")
-        frames = self.peek(self._position, self._pace.due(min(limit, CHUNK)))
-        self._position += len(frames)
-        self._pace.took(len(frames))
-        return frames
+    @property
+    def position(self) -> int:
+        return self._position
 
-    def peek(self, position: int, count: int) -> Tokens:
+    def go_to(self, position: Position) -> None:
+        self._position = position or 0
+
+    def due(self, limit: int) -> int:
+        return self._pace.due(limit)
+
+    def peek(self, limit: int) -> Frames:
         """As tokens (n,); never beyond the end of a pass."""
-        if position >= self._end or not len(self._text):
-            return tokens(b"")
-        start = position % len(self._text)
-        return tokens(self._text[start : start + min(count, len(self._text) - start)])
+        if self.ended:
+            return Frames(tokens(b""))
+        start = self._position % len(self._text)
+        return Frames(tokens(self._text[start : start + min(limit, CHUNK, len(self._text) - start)]))
 
-    def where(self, position: int, count: int) -> str:
-        start = position % max(len(self._text), 1)
+    def take(self, count: int) -> None:
+        self._position += count
+        self._pace.took(count)
+
+    def where(self, position: Position, count: int) -> str:
+        start = (position or 0) % max(len(self._text), 1)
         return f"{self.name}: bytes {start:,} to {start + count:,}"
 
     @property
     def at_once(self) -> int:
         return min(AT_ONCE, max(1, int(self._pace.rate))) if self._pace.rate else AT_ONCE
-
-    def skip(self, n: int) -> None:
-        self._position += n
 
     def close(self) -> None:
         if isinstance(self._text, _File):
@@ -108,22 +110,22 @@ class PipeSource(Source):
     def fileno(self) -> int | None:
         return None if self.ended else self._descriptor
 
-    def read(self, limit: int) -> Tokens:
+    def read(self, limit: int) -> Frames:
         """At most `limit` bytes that are there and due, as tokens (n,). Raises SourceError."""
         if self.ended or not self._poll.poll(0):
-            return tokens(b"")
+            return Frames(tokens(b""))
         count = self._pace.due(min(limit, CHUNK))
         if not count:
-            return tokens(b"")
+            return Frames(tokens(b""))
         try:
             piece = os.read(self._descriptor, count)
         except BlockingIOError:
-            return tokens(b"")
+            return Frames(tokens(b""))
         except OSError as error:
             raise SourceError(f"{self._name}: {_reason(error)}") from None
         self.ended = not piece
         self._pace.took(len(piece))
-        return tokens(piece)
+        return Frames(tokens(piece))
 
     def close(self) -> None:
         self.ended = True
