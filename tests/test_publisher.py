@@ -11,7 +11,8 @@ from safetensors.numpy import load, load_file, save
 
 from streamrnn.kernels.frames import BEGIN, COLUMNS, EMIT, END, FLAGS, INPUT, SCORED, SEQ, STREAM
 from streamrnn.kernels.messages import ALIVE, BARRIER, EVICT, NAME, OUTPUT, RESTORE
-from streamrnn.protocol.wire import PREVIEW, Message, as_numbers, as_text, bytes_of, pack, unpack
+from streamrnn.protocol.stream_names import PREVIEW
+from streamrnn.protocol.wire import Message, as_numbers, as_text, bytes_of, pack, unpack
 from streamrnn.storage import checkpoint, files
 from streamrnn.workers import publisher
 from streamrnn.workers.publisher import SCORE_FILE, History, Publisher, Score, publish, topic

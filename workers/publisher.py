@@ -24,18 +24,8 @@ from streamrnn.kernels.messages import ALARM, ALIVE, BARRIER, CREDIT, EVICT, NAM
 from streamrnn.kernels.readouts import LOSS, RELATIVE
 from streamrnn.model.anomalies import alarm
 from streamrnn.model.tables import Forecast
-from streamrnn.protocol.wire import (
-    ALARMS,
-    PREVIEW,
-    Message,
-    WireError,
-    as_numbers,
-    bytes_of,
-    emits,
-    pack,
-    text_of,
-    unpack,
-)
+from streamrnn.protocol.stream_names import ALARMS, PREVIEW
+from streamrnn.protocol.wire import Message, WireError, as_numbers, bytes_of, emits, pack, text_of, unpack
 from streamrnn.storage import checkpoint, files
 from streamrnn.storage.files import NOT_JSON
 from streamrnn.storage.manifest import read_manifest

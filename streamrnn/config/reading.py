@@ -9,7 +9,7 @@ import msgspec
 from streamrnn.config.checks import problems
 from streamrnn.config.config import Config
 from streamrnn.config.explain import explain
-from streamrnn.sources import reading
+from streamrnn.sources import AnySource, reading
 
 IPC = "ipc://"
 
@@ -69,10 +69,15 @@ def with_paths_in(config: Config, folder: str) -> Config:
     replace = msgspec.structs.replace
     state = replace(config.state, folder=config.state.folder and in_folder(config.state.folder, folder))
     security = replace(config.security, keys=config.security.keys and in_folder(config.security.keys, folder))
-    source, path = config.source, getattr(config.source, "path", None)
-    if path not in (None, "-"):
-        source = replace(source, path=in_folder(path, folder))
-    return replace(config, source=source, sockets=replace(config.sockets, **sockets), state=state, security=security)
+    source, sources = source_in(config.source, folder), [source_in(table, folder) for table in config.sources]
+    config = replace(config, source=source, sources=sources)
+    return replace(config, sockets=replace(config.sockets, **sockets), state=state, security=security)
+
+
+def source_in(source: AnySource, folder: str) -> AnySource:
+    """The same, a relative path being one in that folder."""
+    path = getattr(source, "path", None)
+    return source if path in (None, "-") else msgspec.structs.replace(source, path=in_folder(path, folder))
 
 
 def is_file(address: str) -> bool:
@@ -89,10 +94,11 @@ def resolved(config: Config, source: str | None) -> Config:
     """Put the source override in, and what the source knows: the size where one is 0, and the names of the channels."""
     if source is not None:
         return msgspec.structs.replace(config, source=reading(source, config.source))
-    source_size, replace = config.source.size(), msgspec.structs.replace
+    table = (config.sources or [config.source])[0]
+    source_size, replace = table.size(), msgspec.structs.replace
     input = replace(config.input, size=config.input.size or source_size)
     if input.channels is None and input.size == source_size:
-        input = replace(input, channels=config.source.channels())
+        input = replace(input, channels=table.channels())
     readout = replace(config.readout, size=config.readout.size or source_size)
     return replace(config, input=input, readout=readout)
 

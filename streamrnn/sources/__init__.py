@@ -25,14 +25,14 @@ __all__ = [
     "Source",
     "SourceError",
     "SourceTable",
-    "open_source",
     "reading",
+    "table_of",
 ]
 
 AnySource = TextConfig | SensorsConfig | NoSource
 KINDS: tuple[type[SourceTable], ...] = get_args(AnySource)
 
 
-def open_source(table: dict[str, Any]) -> Source | None:
-    """The source that [source] describes, in plain values; None = frames come only from clients. Raises SourceError."""
-    return msgspec.convert(table, AnySource).open()
+def table_of(plain: dict[str, Any]) -> SourceTable:
+    """The table that describes a source, from plain values."""
+    return msgspec.convert(plain, AnySource)

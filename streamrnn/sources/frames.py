@@ -33,6 +33,14 @@ class Frames:
             None if self.keys is None else self.keys[start:end],
         )
 
+    def chosen(self, which: "NDArray[np.bool_]") -> "Frames":
+        """Those for which that says so, (n,)."""
+        return Frames(
+            self.values[which],
+            None if self.times is None else self.times[which],
+            None if self.keys is None else [key for key, wanted in zip(self.keys, which, strict=True) if wanted],
+        )
+
 
 def tokens(piece: bytes) -> Tokens:
     """A token (n,) for each byte."""

@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 from streamrnn.model.tables import Input
 from streamrnn.sources.frames import Frames
-from streamrnn.tables import Tagged
+from streamrnn.tables import NonEmpty, Tagged
 
 Position = Any  # a plain value, of what JSON has; None: the beginning
 
@@ -32,9 +33,9 @@ class Source:
         return None
 
     def go_to(self, position: Position) -> None:
-        """Go on there, in a run that was resumed. Nothing where what was read does not come again.
+        """Begin there: once before the first `read`, and none is received before. A run that is resumed goes on so.
 
-        Raises SourceError where that place is no longer to be had.
+        Nothing where what was read does not come again. Raises SourceError where that place is no longer to be had.
         """
 
     def delay(self) -> float:
@@ -102,6 +103,19 @@ class SourceTable(Tagged, frozen=True):
     """The table [source] of one kind, and what follows from it."""
 
     size_0: ClassVar[str] = ""  # what a size of 0 in the config stands for, in words, where this kind knows
+
+    stream: NonEmpty | None = None  # that its frames make; default: "source", of several "source 2" and so on
+
+    @property
+    def origin(self) -> str:
+        """What its positions are of, in words: from another origin it is read from the beginning."""
+        path = getattr(self, "path", None)
+        return str(Path(path).absolute()) if path not in (None, "-") else f"{self.kind} {path or ''}".strip()
+
+    @property
+    def keyed(self) -> bool:
+        """Whether its frames may be of several streams."""
+        return False
 
     @property
     def line(self) -> str:

@@ -17,10 +17,11 @@ from safetensors.numpy import load, save
 
 from streamrnn.kernels.frames import SEQ
 from streamrnn.kernels.messages import EVICT, NAME, RESTORE
+from streamrnn.protocol.stream_names import OWN
 from streamrnn.protocol.wire import Message, as_numbers, as_text, bytes_of, pack, text_of
 from streamrnn.storage.manifest import MANIFEST, CheckpointError, read_manifest
 from streamrnn.storage.network_state import Tensors
-from streamrnn.workers.admission.intake import DAEMONS, OWN, Intake, Refused
+from streamrnn.workers.admission.intake import DAEMONS, Intake, Refused
 from streamrnn.workers.admission.pending import frame_with
 from streamrnn.workers.admission.stream_store import StreamStore
 from streamrnn.workers.worker import Failure
@@ -87,6 +88,10 @@ class Eviction:
         """A number means another stream from now on."""
         self.clients.pop(number, None)
         self.clients[number] = set()
+
+    def touch(self, number: int) -> None:
+        """Frames of a source come for an open stream."""
+        self.clients[number] = self.clients.pop(number, set())
 
     def use(self, number: int, client: bytes) -> None:
         """A client has a request let in to an open stream."""

@@ -133,13 +133,14 @@ def gate_order(config: Config, manifest: Manifest) -> dict[str, Any]:
     tokens, token_targets = config.input.kind == "tokens", config.readout.classes
     return {
         "overload": config.pipeline.overload,
-        "source": msgspec.to_builtins(config.source),
-        "stdin": getattr(config.source, "path", None) == "-",
+        "sources": [(msgspec.to_builtins(table), stream) for table, stream in config.named_sources],
+        "stdin": config.reads_stdin,
         "gate": config.sockets.gate,
         "predict": config.predict,
         "input_size": 0 if tokens else config.input.size,
         "classes": config.input.size if tokens else 0,
         "target_size": 0 if token_targets else config.readout.size,
+        "missing": "refuse",
         "largest": largest(config.input.standardize),
         "dismissals": len(dismissals(config)),
         "target_classes": config.readout.size if token_targets else 0,
