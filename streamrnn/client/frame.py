@@ -4,7 +4,20 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.kernels.frames import COLUMNS, DISMISS, EMIT, FEEDBACK, FLAGS, INPUT, LEARN, SCORED, TARGET, TOKEN
+from streamrnn.kernels.frames import (
+    COLUMNS,
+    DISMISS,
+    EMIT,
+    FEEDBACK,
+    FLAGS,
+    INPUT,
+    LEARN,
+    SCORED,
+    TARGET,
+    TIME,
+    TIMED,
+    TOKEN,
+)
 from streamrnn.kernels.messages import FRAMES
 from streamrnn.model.feedback import Shape
 from streamrnn.model.inputs import TOKENS, as_array, as_token, as_tokens, as_vector, vectors_at_once
@@ -20,11 +33,11 @@ def check_name(stream: str) -> None:
         raise ValueError(f"a stream's name is a str of at least one letter, not {stream!r}")
 
 
-def frame_message(shape: Shape, x: Any, target: Any, learn: bool, flags: int) -> Message:
+def frame_message(shape: Shape, x: Any, target: Any, learn: bool, flags: int, time: int | None = None) -> Message:
     """One frame with these flags: x an int token or a vector (I,), or None for what is fed back; target a class or
     values (K,), or None.
 
-    learn: x, if there is one, is the target of the frame before. Raises ValueError if x or target do not fit.
+    learn: x, if there is one, is the target of the frame before. time: nanoseconds since 1970. Raises ValueError if x or target do not fit.
     """
     frames = np.zeros((1, COLUMNS), np.int64)
     frames[:, FLAGS] = INPUT | EMIT | flags
@@ -34,6 +47,9 @@ def frame_message(shape: Shape, x: Any, target: Any, learn: bool, flags: int) ->
     else:
         vectors = _put(x, frames[:, TOKEN], shape.tokens, shape.inputs, shape.most)
         frames[:, FLAGS] |= LEARN if learn else 0
+    if time is not None:
+        frames[:, FLAGS] |= TIMED
+        frames[:, TIME] = time
     if target is not None:
         extra = _put(target, frames[:, TARGET], shape.classes, shape.outputs, shape.most).reshape(-1)
         frames[:, FLAGS] |= SCORED
@@ -47,13 +63,20 @@ def dismissal_message(said: list[int]) -> Message:
     return Message(FRAMES, frames=frames)
 
 
-def block_messages(shape: Shape, X: Any, targets: Any, learn: bool, largest: int) -> list[Message]:
+def block_messages(
+    shape: Shape, X: Any, targets: Any, learn: bool, largest: int, times: np.ndarray | None = None
+) -> list[Message]:
     """Many frames, see `frame_message`, as messages of at most BLOCK frames and `largest` bytes: X ints or bytes (n,),
     or vectors (n, I); targets classes (n,) or values (n, K), or None for none. Raises ValueError if any does not fit.
     """
     frames = np.zeros((len(X), COLUMNS), np.int64)
     frames[:, FLAGS] = INPUT | EMIT | (LEARN if learn else 0)
     vectors, values = (np.zeros((len(X), 0)) for _ in range(2))
+    if times is not None:
+        if len(times) != len(X):
+            raise ValueError(f"{len(X)} frames need as many times, not {len(times)}")
+        frames[:, FLAGS] |= TIMED
+        frames[:, TIME] = times
     if shape.tokens:
         frames[:, TOKEN] = as_tokens(X, shape.inputs)
     else:

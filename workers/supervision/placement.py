@@ -117,7 +117,7 @@ def plan(
         "history": config.outputs.history,
         "forecast": msgspec.to_builtins(config.readout) if READOUTS[config.readout.name].experts else None,
         "channels": config.input.channels,
-        "losses": READOUTS[config.readout.name].losses(config.readout.size),
+        "losses": READOUTS[config.readout.name].beside(config.readout.size),
     }
     workers.append(WorkerHandle(PUBLISHER, "publisher", "publisher", common | order))
     return workers
