@@ -127,8 +127,8 @@ class Client(Verbs):
         x = None feeds back the target of the frame before, or else what the network said of it.
         Where the daemon predicts the next input, learn=False keeps it from learning this one. begin: forget the
         stream's state before this frame; end: its sequence ends with it. time: when it was measured, which comes back
-        with its output: a datetime, one without zone being in UTC, or nanoseconds since 1970. That a frame was accepted is seen to in the
-        background: by the next call, and by `flush`.
+        with its output: a datetime, one without zone being in UTC, or nanoseconds since 1970. That a frame was accepted
+        is seen to in the background: by the next call, and by `flush`.
         Raises ValueError if x or target do not fit, FrameRefused if an earlier frame was refused, DaemonGone if too
         many go unanswered.
         """

@@ -37,7 +37,8 @@ def frame_message(shape: Shape, x: Any, target: Any, learn: bool, flags: int, ti
     """One frame with these flags: x an int token or a vector (I,), or None for what is fed back; target a class or
     values (K,), or None.
 
-    learn: x, if there is one, is the target of the frame before. time: nanoseconds since 1970. Raises ValueError if x or target do not fit.
+    learn: x, if there is one, is the target of the frame before. time: nanoseconds since 1970.
+    Raises ValueError if x or target do not fit.
     """
     frames = np.zeros((1, COLUMNS), np.int64)
     frames[:, FLAGS] = INPUT | EMIT | flags
