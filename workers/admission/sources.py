@@ -40,7 +40,6 @@ class OpenSource:
         self.held: Frames | None = None  # read, and not let in: a stream of theirs must wait
         self.trouble = ""  # why it could not be opened or read
         self.patience, self.again = PATIENCE[0], 0.0
-        self.taken = 0  # frames, in this process
 
     def open(self) -> None:
         """Raises SourceError."""
@@ -76,7 +75,7 @@ class OpenSource:
     def facts(self) -> dict[str, Any]:
         """For the supervisor."""
         trouble = self.trouble or (self.source.trouble if self.source else "")
-        return {"line": self.table.line, "frames": self.taken, "ended": self.ended, "trouble": trouble}
+        return {"line": self.table.line, "stream": self.stream, "ended": self.ended, "trouble": trouble}
 
 
 class Sources:
@@ -173,7 +172,7 @@ class Sources:
             if source.held or not len(frames):
                 return
             for name, start, end in runs(frames, source.stream):
-                self._add(source, name, frames.part(start, end))
+                self._add(name, frames.part(start, end))
             self.positions[source.table.origin] = source.source.position
             if not source.table.keyed:
                 return
@@ -190,7 +189,7 @@ class Sources:
         for name, start, end in runs(frames, source.stream):
             if not self._open(name):
                 break
-            self._add(source, name, frames.part(start, end), named=True)
+            self._add(name, frames.part(start, end), named=True)
             rereadable.take(end - start)
             self.at += end - start
         self.positions[source.table.origin] = rereadable.position
@@ -230,9 +229,8 @@ class Sources:
             self.eviction.opened(number)
         return True
 
-    def _add(self, source: OpenSource, name: str, frames: Frames, named: bool = False) -> None:
+    def _add(self, name: str, frames: Frames, named: bool = False) -> None:
         """Let in frames of one stream; none where that was refused. named: the journal has named them."""
-        source.taken += len(frames)
         number = self.intake.names.get(name)
         if number is None:
             self.screening.unopened += len(frames)
@@ -247,7 +245,7 @@ class Sources:
         rereadable = self.leading.rereadable
         frames = rereadable.peek(self.ahead - self.at).part(0, count)
         for name, start, end in runs(frames, self.leading.stream):
-            self._add(self.leading, name, frames.part(start, end), named=True)
+            self._add(name, frames.part(start, end), named=True)
         rereadable.take(len(frames))
         self.at += len(frames)
         self.positions[self.leading.table.origin] = rereadable.position
@@ -296,7 +294,7 @@ class Sources:
 
     def facts(self) -> dict[str, Any]:
         """For the supervisor."""
-        return {"sources": [source.facts() for source in self.all], **self.screening.counts()}
+        return {"sources": [source.facts() for source in self.all], "passed_over": self.screening.counts()}
 
 
 def kept_positions(order: dict[str, Any]) -> dict[str, Position]:

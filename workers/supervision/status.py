@@ -96,6 +96,8 @@ def status(daemon: "Supervisor") -> dict[str, Any]:
         "channels": channels(daemon),
         "alarms": alarms(daemon),
         "learning_rate": gate.get("rate"),
+        "sources": gate.get("sources", []),
+        "passed_over": gate.get("passed_over", {}),
         "streams": gate.get("streams", 0),
         "streams_on_disk": gate.get("streams_on_disk", 0),
         "streams_refused": daemon.counted["streams_refused"] + total(daemon, "streams_refused"),
