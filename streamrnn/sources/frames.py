@@ -41,6 +41,13 @@ def tokens(piece: bytes) -> Tokens:
     return np.frombuffer(piece, np.uint8).astype(np.int64)
 
 
+def times(numbers: Sequence[int]) -> Times:
+    """Times (n,)."""
+    import numpy as np
+
+    return np.array(numbers, np.int64)
+
+
 def vectors(rows: Sequence[Sequence[float]], size: int) -> Vectors:
     """Vectors of that size, (n, size)."""
     import numpy as np

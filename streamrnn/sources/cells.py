@@ -1,0 +1,65 @@
+"""What a cell of a table or a field of a message says, as a number."""
+
+import json
+import math
+import re
+from typing import Any
+
+_WORDS = "nan na n/a #n/a #na <na> null nil none missing unavailable unknown undefined - -- --- ? . .. ..."
+_ERRORS = "1.#qnan -1.#ind #div/0! #value! #num!"  # of C's library, and of spreadsheets
+MISSING = frozenset(["", *_WORDS.split(), *_ERRORS.split()])
+
+_BLANKS = " \u00a0\u2009\u202f"  # that part thousands
+_GROUPED = {  # numbers with separators between their thousands, by the decimal sign
+    ".": re.compile(rf"[+-]?[0-9]{{1,3}}(?:(?P<by>[,'{_BLANKS}])[0-9]{{3}})(?:(?P=by)[0-9]{{3}})*(?:\.[0-9]*)?"),
+    ",": re.compile(rf"[+-]?[0-9]{{1,3}}(?:(?P<by>[.'{_BLANKS}])[0-9]{{3}})(?:(?P=by)[0-9]{{3}})*(?:,[0-9]*)?"),
+}
+
+
+def is_missing(value: Any) -> bool:
+    """Whether it says that there is no reading: nothing, NaN, or a word such as null, n/a or -."""
+    if isinstance(value, str):
+        return value.strip().lower() in MISSING
+    return value is None or value != value
+
+
+def number(value: Any, decimal: str = ".") -> float:
+    """What it says, NaN where it is missing; true is 1. Raises ValueError where it is no finite number."""
+    if isinstance(value, str):
+        return _read(value.strip(), decimal)
+    if value is None:
+        return math.nan
+    if not isinstance(value, int | float):
+        raise ValueError(f"{show(value)} is no number")
+    try:
+        return _finite(float(value), value)
+    except OverflowError:
+        raise ValueError(f"{show(value)} is too large") from None
+
+
+def show(value: Any) -> str:
+    """It, on one short line of ASCII."""
+    text = json.dumps(value, default=repr)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _read(text: str, decimal: str) -> float:
+    plain = text
+    if _GROUPED[decimal].fullmatch(text):
+        plain = re.sub(r"[^0-9+.,-]", "", text).replace("," if decimal == "." else ".", "")
+    if decimal == ",":
+        plain = "?" if "." in plain else plain.replace(",", ".")
+    try:
+        if "_" not in plain:  # a habit of Python's alone
+            return _finite(float(plain), text)
+    except ValueError:
+        pass
+    if text.lower() in MISSING:
+        return math.nan
+    raise ValueError(f"{show(text)} is no number")
+
+
+def _finite(number: float, value: Any) -> float:
+    if math.isinf(number):
+        raise ValueError(f"{show(value)} is not finite")
+    return number
