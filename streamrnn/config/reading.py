@@ -89,12 +89,13 @@ def resolved(config: Config, source: str | None) -> Config:
     """Put the source override in, and what the source knows: the size where one is 0, and the names of the channels."""
     if source is not None:
         return msgspec.structs.replace(config, source=reading(source, config.source))
-    source_size, replace = config.source.size(), msgspec.structs.replace
+    source, replace = config.source.named(config.input.channels), msgspec.structs.replace
+    source_size = source.size()
     input = replace(config.input, size=config.input.size or source_size)
     if input.channels is None and input.size == source_size:
-        input = replace(input, channels=config.source.channels())
+        input = replace(input, channels=source.channels())
     readout = replace(config.readout, size=config.readout.size or source_size)
-    return replace(config, input=input, readout=readout)
+    return replace(config, input=input, readout=readout, source=source.named(input.channels))
 
 
 def _syntax(error: ValueError, text: str) -> str:

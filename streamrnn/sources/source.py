@@ -116,6 +116,10 @@ class SourceTable(Tagged, frozen=True):
         """What the numbers in its vectors are called, where this kind knows."""
         return None
 
+    def named(self, channels: list[str] | None) -> "SourceTable":
+        """The same where the config gives names to the numbers in its vectors: those of fields, where it has such."""
+        return self
+
     def problems(self, input: Input, predict: str) -> Problems:
         """What of the config does not fit it: the frames that the network takes, and what it predicts."""
         if predict == "target":
