@@ -90,17 +90,18 @@ def in_folder(path: str, folder: str) -> str:
     return os.path.join(folder, os.path.expanduser(path))
 
 
-def resolved(config: Config, source: str | None) -> Config:
+def resolved(config: Config, override: str | None) -> Config:
     """Put the source override in, and what the source knows: the size where one is 0, and the names of the channels."""
-    if source is not None:
-        return msgspec.structs.replace(config, source=reading(source, config.source))
-    table = (config.sources or [config.source])[0]
+    if override is not None:
+        return msgspec.structs.replace(config, source=reading(override, config.source))
+    table = (config.sources or [config.source])[0].named(config.input.channels)
     source_size, replace = table.size(), msgspec.structs.replace
     input = replace(config.input, size=config.input.size or source_size)
     if input.channels is None and input.size == source_size:
         input = replace(input, channels=table.channels())
     readout = replace(config.readout, size=config.readout.size or source_size)
-    return replace(config, input=input, readout=readout)
+    source, sources = config.source.named(input.channels), [table.named(input.channels) for table in config.sources]
+    return replace(config, input=input, readout=readout, source=source, sources=sources)
 
 
 def _syntax(error: ValueError, text: str) -> str:

@@ -7,7 +7,9 @@ from typing import Any, get_args
 
 import msgspec
 
-from streamrnn.sources.frames import NO_TIME, Frames
+from streamrnn.sources.csv import CsvConfig
+from streamrnn.sources.frames import NO_TIME, Frames, joined
+from streamrnn.sources.jsonl import JsonlConfig
 from streamrnn.sources.none import NoSource
 from streamrnn.sources.sensors import SensorsConfig
 from streamrnn.sources.source import Position, Problems, Rereadable, Source, SourceError, SourceTable
@@ -25,11 +27,12 @@ __all__ = [
     "Source",
     "SourceError",
     "SourceTable",
+    "joined",
     "reading",
     "table_of",
 ]
 
-AnySource = TextConfig | SensorsConfig | NoSource
+AnySource = TextConfig | CsvConfig | JsonlConfig | SensorsConfig | NoSource
 KINDS: tuple[type[SourceTable], ...] = get_args(AnySource)
 
 

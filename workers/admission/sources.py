@@ -14,9 +14,9 @@ from typing import Any
 
 import zmq
 
-from streamrnn.sources import Frames, Position, Rereadable, Source, SourceError, SourceTable, table_of
+from streamrnn.sources import Frames, Position, Rereadable, Source, SourceError, SourceTable, joined, table_of
 from streamrnn.workers.admission.eviction import Eviction
-from streamrnn.workers.admission.intake import DAEMONS, Intake, Refused
+from streamrnn.workers.admission.intake import DAEMONS, Intake, Refused, check_name
 from streamrnn.workers.admission.journal_entries import Ahead
 from streamrnn.workers.admission.outbox import Outbox
 from streamrnn.workers.admission.replay import checksum
@@ -218,6 +218,7 @@ class Sources:
             self.eviction.touch(self.intake.names[name])
             return True
         try:
+            check_name(name)
             if name not in DAEMONS and not self.eviction.admit(name):
                 return False
             number, naming = self.intake.stream(name)
@@ -238,18 +239,6 @@ class Sources:
             self.intake.add_from_source(number, kept, named)
             self.room.took(len(kept))
 
-    def replay(self, count: int) -> None:
-        """Let in again the next frames that the journal has named, at most so many."""
-        assert self.leading
-        assert self.leading.rereadable
-        rereadable = self.leading.rereadable
-        frames = rereadable.peek(self.ahead - self.at).part(0, count)
-        for name, start, end in runs(frames, self.leading.stream):
-            self._add(name, frames.part(start, end), named=True)
-        rereadable.take(len(frames))
-        self.at += len(frames)
-        self.positions[self.leading.table.origin] = rereadable.position
-
     def read_again(self, entry: Ahead) -> None:
         """What an entry says comes next. Raises Failure where the source is not there or has something else."""
         source = self.by_origin.get(entry.source)
@@ -260,13 +249,23 @@ class Sources:
             )
         rereadable = source.rereadable
         rereadable.go_to(entry.position)
-        frames = rereadable.peek(entry.count)
-        if checksum(frames) != entry.checksum:
+        if checksum(taken(rereadable, entry.count)) != entry.checksum:
             raise Failure(
                 f"{rereadable.where(entry.position, entry.count)} are not what was read there before, and must be "
                 "taken again: put the file back as it was, go back with `streamrnn checkpoints rollback`, or begin anew"
             )
+        rereadable.go_to(entry.position)
         self.leading, self.ahead, self.at = source, entry.count, 0
+
+    def replay(self, count: int) -> None:
+        """Let in again the next frames that the journal has named, so many of them."""
+        assert self.leading
+        assert self.leading.rereadable
+        frames = taken(self.leading.rereadable, count)
+        for name, start, end in runs(frames, self.leading.stream):
+            self._add(name, frames.part(start, end), named=True)
+        self.at += len(frames)
+        self.positions[self.leading.table.origin] = self.leading.rereadable.position
 
     def lead_no_more(self) -> None:
         """What the journal has named and has not come is named anew: a checkpoint is begun behind it."""
@@ -295,6 +294,16 @@ class Sources:
     def facts(self) -> dict[str, Any]:
         """For the supervisor."""
         return {"sources": [source.facts() for source in self.all], "passed_over": self.screening.counts()}
+
+
+def taken(rereadable: Rereadable, count: int) -> Frames:
+    """The next frames of a source, so many of them; fewer where it has no more."""
+    parts = [rereadable.peek(count)]
+    while len(parts[-1]):
+        rereadable.take(len(parts[-1]))
+        count -= len(parts[-1])
+        parts.append(rereadable.peek(count))
+    return joined(parts)
 
 
 def kept_positions(order: dict[str, Any]) -> dict[str, Position]:
