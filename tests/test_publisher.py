@@ -179,6 +179,7 @@ class Supervision:
             "forecast": None,
             "channels": None,
             "losses": 1,
+            "targets": 0,
             "resume": None,
             "keys": None,
         }

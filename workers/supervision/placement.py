@@ -117,6 +117,7 @@ def plan(
         "history": config.outputs.history,
         "forecast": msgspec.to_builtins(config.readout) if READOUTS[config.readout.name].experts else None,
         "channels": config.input.channels,
+        "targets": config.readout.size if config.predict == "next" and not config.readout.classes else 0,
         "losses": READOUTS[config.readout.name].beside(config.readout.size),
     }
     workers.append(WorkerHandle(PUBLISHER, "publisher", "publisher", common | order))
