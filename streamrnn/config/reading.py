@@ -89,13 +89,13 @@ def resolved(config: Config, source: str | None) -> Config:
     """Put the source override in, and what the source knows: the size where one is 0, and the names of the channels."""
     if source is not None:
         return msgspec.structs.replace(config, source=reading(source, config.source))
-    source, replace = config.source.named(config.input.channels), msgspec.structs.replace
-    source_size = source.size()
+    own, replace = config.source.named(config.input.channels), msgspec.structs.replace
+    source_size = own.size()
     input = replace(config.input, size=config.input.size or source_size)
     if input.channels is None and input.size == source_size:
-        input = replace(input, channels=source.channels())
+        input = replace(input, channels=own.channels())
     readout = replace(config.readout, size=config.readout.size or source_size)
-    return replace(config, input=input, readout=readout, source=source.named(input.channels))
+    return replace(config, input=input, readout=readout, source=own.named(input.channels))
 
 
 def _syntax(error: ValueError, text: str) -> str:
