@@ -70,8 +70,8 @@ def _counts(cells: Sequence[str], format: TimeFormat) -> Integers | None:
 def _clocks(cells: Sequence[str], format: TimeFormat) -> Integers | None:
     """Dates and times that all have their digits at the same places, None where they have not."""
     layout = _layout(format.format)
-    match, text, width = layout and layout.fullmatch(cells[0]), "".join(cells), len(cells[0])
-    if not match or set(map(len, cells)) != {width} or not text.isascii():
+    match, text, width = layout.fullmatch(cells[0]) if layout else None, "".join(cells), len(cells[0])
+    if not layout or not match or set(map(len, cells)) != {width} or not text.isascii():
         return None
     signs = np.frombuffer(text.encode(), np.uint8).reshape(-1, width)
     spans = {name: match.span(name) for name, part in match.groupdict().items() if part and name != "zone"}

@@ -23,6 +23,7 @@ class File:
     def __init__(self, path: str) -> None:
         self.path = path
         self._bytes = _Bytes(path)
+        self._ahead = b""  # unpacked and not read
         self._begin()
 
     @property
@@ -46,7 +47,8 @@ class File:
 
     def read(self) -> bytes:
         """The bytes at `offset`, which moves behind them; none where no more are there now."""
-        piece, self._ahead = self._ahead or self._unpacked(), b""
+        piece = self._ahead or self._unpacked()
+        self._ahead = b""
         self._moved(piece)
         return piece
 
@@ -80,8 +82,8 @@ class File:
         self.offset = 0  # of the next byte that is read
         self.tail = b""  # what is before it, at most TAIL bytes
         self._bytes.at = 0
-        self._ahead = b""  # unpacked and not read
-        self._layer = _layer(self._bytes)
+        self._ahead = b""
+        self._layer: _Layer | None = _layer(self._bytes)
 
     def _unpacked(self) -> bytes:
         if self._layer is None:
@@ -171,7 +173,10 @@ class _Translated:
         return b""
 
 
-def _layer(packed: _Bytes) -> _Bytes | _Unzipped | _Translated | None:
+_Layer = _Bytes | _Unzipped | _Translated
+
+
+def _layer(packed: _Bytes) -> _Layer | None:
     """By the first two bytes; None as long as they are not there."""
     start = packed.piece(0, 2)
     if start == GZIP:

@@ -3,11 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streamrnn.sources.fields import FieldError, Fields, Reading
 from streamrnn.sources.frames import Frames, vectors
 from streamrnn.sources.records import Unfinished, lines_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LONGEST = 1 << 20  # bytes without a row's end in them
 
@@ -17,7 +21,7 @@ class Rows:
     """The rows at the start of a text."""
 
     frames: Frames
-    ends: Sequence[int]  # bytes from the start of the text to each one's end
+    ends: "Sequence[int] | NDArray[np.int64]"  # bytes from the start of the text to each one's end
     lines: Sequence[int]  # lines until there
     used: int = 0  # bytes that need not be looked at again
     used_lines: int = 0

@@ -86,7 +86,7 @@ class Separated(Table):
         return dict(zip(names, cells, strict=False)), count
 
     def at_once(self, text: bytes, after: int) -> Rows | None:
-        ends = np.flatnonzero(np.frombuffer(text, np.uint8) == NEWLINE) + 1
+        ends = np.flatnonzero(np.frombuffer(text, np.uint8) == NEWLINE).astype(np.int64) + 1
         if not len(ends) or ends[-1] != len(text) or np.diff(ends, prepend=0).max() > LONGEST:
             return None
         cells = self._cells(text, len(ends))

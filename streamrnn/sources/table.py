@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -37,6 +37,8 @@ class Found(NamedTuple):
 
 class TableConfig(SourceTable, frozen=True, kw_only=True):
     """What is not given is found from the first rows."""
+
+    size_0: ClassVar[str] = "one for each column of numbers"
 
     path: NonEmpty  # a file, packed by gzip or not; a folder, whose files are read in order; `-`: standard input
     columns: list[NonEmpty] | None = None  # the names of those that are the vector's numbers
