@@ -265,6 +265,7 @@ class Pipeline:
             "input_size": 0,
             "target_size": 0,
             "largest": 1e30,
+            "missing": "refuse",
             "max_streams": streams,
             "places": 2 * streams + 2,
             "epoch": 1,

@@ -60,6 +60,7 @@ def order(predict, classes=0, target_classes=0, width=0, target_width=0):
         "places": 2 * STREAMS + 2,
         "block": BLOCK,
         "largest": 1e30,
+        "missing": "refuse",
         "epoch": 9,
         "frames": FIRST,
         "streams": [],

@@ -68,6 +68,7 @@ def intake(kind):
         "dismissals": 99,
         "predict": predict,
         "largest": 1e30,
+        "missing": "refuse",
         "max_streams": 4,
         "places": 10,
         "epoch": 1,

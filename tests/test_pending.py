@@ -42,6 +42,7 @@ ORDER = {
     "input_size": 0,
     "target_size": 0,
     "largest": 1e30,
+    "missing": "refuse",
     "max_streams": 4,
     "places": 10,
     "block": 16,

@@ -141,6 +141,7 @@ def gate_order(config: Config, manifest: Manifest) -> dict[str, Any]:
         "classes": config.input.size if tokens else 0,
         "target_size": 0 if token_targets else config.readout.size,
         "largest": largest(config.input.standardize),
+        "missing": config.input.missing,
         "dismissals": len(dismissals(config)),
         "target_classes": config.readout.size if token_targets else 0,
         "frames": manifest.frames,
