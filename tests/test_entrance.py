@@ -28,7 +28,7 @@ def test_what_the_first_layer_sees_is_what_an_oracle_says_that_keeps_all(share, 
     stats, oracle = np.zeros(entrance.numbers(4, True)), naive.Entrance(4, mask)
     for row in x:
         out = np.zeros(4 * (1 + mask), np.float32)
-        entrance.enter(stats, row, mask, out)
+        entrance.enter(stats, row, int(mask), out)
         np.testing.assert_allclose(out, oracle.enter(row), rtol=1e-5, atol=1e-5)
 
 
@@ -39,7 +39,7 @@ def test_a_value_decays_by_its_autocorrelation_and_one_that_has_never_come_is_th
     stats, out = np.zeros(entrance.numbers(2, True)), np.zeros(2, np.float32)
     seen = []
     for value in [*x, nan, nan, nan]:
-        entrance.enter(stats, np.array([value, nan]), False, out)
+        entrance.enter(stats, np.array([value, nan]), 0, out)
         seen.append(out.copy())
     last, *filled = np.array(seen)[-4:, 0]
     np.testing.assert_allclose(filled, last * 0.8 ** np.arange(1, 4), rtol=0.2)

@@ -63,7 +63,7 @@ def oracle_of(net, mask, **settings):
 @pytest.mark.parametrize("predict", ["next", "target"])
 @pytest.mark.parametrize("readout", ["Linear", "Gaussian"])
 def test_networks_learn_what_the_oracle_learns(readout, predict, mask, share):
-    """Losses, those of each channel, and parameters; two streams, targets of another width, sequences that end."""
+    """Losses, those of each channel, and parameters; two streams, and sequences that begin anew."""
     settings = {"window": 4, "clip_norm": 1.0, "predict": predict}
     net = network(readout, mask=mask, optimizer=sr.SGD(0.05), **settings)
     oracle = oracle_of(net, mask, **settings)
@@ -97,9 +97,10 @@ def test_gradients_are_those_of_finite_differences(readout, mask):
     oracle = naive.FillingNetwork(net, naive.SGD(1e-30), mask, **settings)
     x, targets = waves(126, seed=2), waves(126, seed=3)
     net.learning_rate = 0.0
-    for frame in zip(x[:120], targets[:120], strict=True):
-        net.learn(*frame)
-        oracle.learn(*frame)
+    for k in range(120):
+        net.learn(x[k], targets[k], end=k == 119)
+        oracle.learn(x[k], targets[k])
+    oracle.end()
     before = [{name: value.astype(np.float64) for name, value in owner.params.items()} for owner in net.stages]
     x[120, 2], targets[123, 2], targets[122] = nan, nan, nan
     targets[124, 0] = 1.0
@@ -205,15 +206,10 @@ def test_run_has_the_bits_of_step(readout, mask):
     x, options = waves(), FORECAST | ANOMALY if readout == "Forecast" else None
     one, whole = (network(readout, mask=mask, options=options) for _ in range(2))
     Y, losses = whole.run(x)
-    seen = []
-    for row, y in zip(x, Y, strict=True):
-        before = one.loss() if "" in one.names else nan
+    for row, y, loss in zip(x, Y, losses, strict=True):
         np.testing.assert_array_equal(one.step(row), y)
-        seen.append(one.loss() if not np.isnan(row).all() else before)
-    for row, loss, each in zip(x, losses, seen, strict=True):
-        assert np.isnan(loss) if np.isnan(row).all() else True
-        if not np.isnan(loss):
-            assert loss == each
+        assert np.isnan(loss) or loss == one.loss()
+    assert np.array_equal(np.isnan(losses[1:]), np.isnan(x[1:]).all(axis=1))
     assert np.array_equal(state(one), state(whole))
     assert one.loss() == whole.loss()
 
