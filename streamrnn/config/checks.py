@@ -59,6 +59,8 @@ def _size_problems(config: Config) -> Problems:
             yield key, f"must be an integer >= 1, not 0 ({_size_0()})"
     if config.input.standardize and kind == "tokens":
         yield "input.standardize", 'needs kind = "vector"; take it out'
+    for key, problem in config.input.entrance.problems():
+        yield f"input.{key}", problem
     if READOUTS[config.readout.name].experts and not config.input.standardize:
         yield "readout.kind", 'cannot be "forecast" without standardize = true in [input]'
     if config.anomaly and not READOUTS[config.readout.name].experts:

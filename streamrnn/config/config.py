@@ -90,7 +90,7 @@ class Config(Section, frozen=True):
 
     def spec(self) -> dict[str, Any]:
         """What `Network.from_spec` needs."""
-        layers, size = [], self.input.size
+        layers, size = [], self.input.entrance.inputs
         for layer in self.layers:
             layers.append(
                 {
@@ -108,6 +108,8 @@ class Config(Section, frozen=True):
             **{key: value for key, value in msgspec.structs.asdict(self.learning).items() if key != "enabled"},
             "predict": self.predict,
             "standardize": self.input.standardize,
+            "missing": self.input.missing,
+            "mask": self.input.mask,
         }
 
     @property
