@@ -46,6 +46,15 @@ def message(seq, part):
     return Message(OUTPUT, frames=table), np.array(means).reshape(-1, SIZE), np.array(targets)
 
 
+def halves(whole, at):
+    """A message as two, cut before that row."""
+    message, means, targets = whole
+    flags = message.frames[:at, FLAGS]
+    first = int(((flags & INPUT > 0) & (flags & EMIT > 0)).sum())
+    yield message._replace(frames=message.frames[:at]), means[:first], targets[:at]
+    yield message._replace(frames=message.frames[at:]), means[first:], targets[at:]
+
+
 def by_hand(came):
     """Mean absolute errors of each channel, frame by frame."""
     wrong = {name: [[], []] for name in ("forecast", "same_again", "season_forecast", "season")}
@@ -72,14 +81,17 @@ def by_hand(came):
 
 
 @settings(deadline=None)
-@given(st.lists(st.lists(frames, min_size=1, max_size=8), min_size=1, max_size=8), st.integers(0, 8))
-def test_the_errors_are_those_of_frame_by_frame(parts, saved):
+@given(
+    st.lists(st.lists(frames, min_size=1, max_size=8), min_size=1, max_size=8), st.integers(0, 8), st.integers(0, 16)
+)
+def test_the_errors_are_those_of_frame_by_frame(parts, saved, cut):
     errors, seq = ChannelErrors(SIZE, SEASON), 0
     for k, part in enumerate(parts):
         if k == saved:
             errors, before = ChannelErrors(SIZE, SEASON), errors
             errors.restore(before.tensors())
-        errors.add(*message(seq, part), PREVIEW)
+        for half in halves(message(seq, part), cut):
+            errors.add(*half, PREVIEW)
         seq += len(part)
     scored, means = by_hand([frame for part in parts for frame in part])
     facts = errors.facts()

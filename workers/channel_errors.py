@@ -23,6 +23,7 @@ class ChannelErrors:
         self.size, self.season = size, season
         self.sums = {name: np.zeros(size) for name in SUMS}
         self._last: dict[int, np.ndarray] = {}  # by stream: the newest forecast and the newest values seen
+        self._early: dict[int, tuple[int, np.ndarray]] = {}  # the SEQ and the target of a frame whose input is to come
         self._seasons: dict[int, np.ndarray] = {}  # (season, size): the newest values, the oldest first
 
     def add(self, message: Message, means: np.ndarray, targets: np.ndarray, uncounted: int) -> None:
@@ -30,9 +31,32 @@ class ChannelErrors:
         streams = message.frames[:, STREAM]
         for stream in np.unique(streams).tolist():
             if stream != uncounted:
-                values, forecasts = by_frame(message.frames, means, targets, stream)
+                values, forecasts = self._by_frame(message.frames, means, targets, stream)
                 if len(values):
                     self._add(stream, values, forecasts)
+
+    def _by_frame(
+        self, frames: np.ndarray, means: np.ndarray, targets: np.ndarray, stream: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of each frame of a stream that has an input: its values, and what was forecast, NaN where there is none.
+
+        A frame's target may have come in the message before.
+        """
+        flags, numbers = frames[:, FLAGS], frames[:, SEQ]
+        own, inputs = frames[:, STREAM] == stream, flags & INPUT > 0
+        outputs = np.full((len(frames), self.size), np.nan)
+        outputs[inputs & (flags & EMIT > 0)] = means
+        scored, rows = own & (flags & SCORED > 0), np.flatnonzero(own & inputs)
+        seqs, came = numbers[scored], targets[scored]
+        if earlier := self._early.pop(stream, None):
+            seqs, came = np.append(earlier[0], seqs), np.vstack([earlier[1], came])
+        values, places = np.full((len(rows), self.size), np.nan), np.searchsorted(numbers[rows], seqs)
+        if len(seqs) and places[-1] == len(rows):
+            self._early[stream] = int(seqs[-1]), came[-1]
+        there = places < len(rows)
+        there[there] &= numbers[rows[places[there]]] == seqs[there]
+        values[places[there]] = came[there]
+        return values, outputs[rows]
 
     def _add(self, stream: int, values: np.ndarray, forecasts: np.ndarray) -> None:
         """Of one stream's frames in a row: their values, and what was forecast of the next ones, both (n, size)."""
@@ -64,6 +88,7 @@ class ChannelErrors:
         """The number means another stream from here on."""
         self._last.pop(stream, None)
         self._seasons.pop(stream, None)
+        self._early.pop(stream, None)
 
     def facts(self) -> dict[str, Any]:
         """Mean absolute errors per channel, None where nothing was scored."""
@@ -94,21 +119,6 @@ class ChannelErrors:
             for name, each in tensors.items():
                 if name.startswith(prefix) and each.shape == (rows, self.size):
                     kept_in[int(name.removeprefix(prefix))] = each.copy()
-
-
-def by_frame(frames: np.ndarray, means: np.ndarray, targets: np.ndarray, stream: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of each frame of a stream that has an input: its values, and what was forecast, NaN where there is none."""
-    flags = frames[:, FLAGS]
-    own, inputs = frames[:, STREAM] == stream, flags & INPUT > 0
-    outputs = np.full((len(frames), means.shape[1]), np.nan)
-    outputs[inputs & (flags & EMIT > 0)] = means
-    scored, rows = own & (flags & SCORED > 0), np.flatnonzero(own & inputs)
-    values = np.full((len(rows), means.shape[1]), np.nan)
-    places = np.searchsorted(frames[rows, SEQ], frames[scored, SEQ])
-    there = places < len(rows)
-    there[there] &= frames[rows[places[there]], SEQ] == frames[scored, SEQ][there]
-    values[places[there]] = targets[scored][there]
-    return values, outputs[rows]
 
 
 def filled(values: np.ndarray) -> np.ndarray:
