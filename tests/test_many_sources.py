@@ -87,3 +87,43 @@ def test_the_same_source_twice_or_beside_another_table_is_refused():
             done = daemon.attempt()
             assert done.returncode == 2
             assert said in done.stderr
+
+
+def numbers(path, first, count):
+    """A table of that many readings of two channels, a minute apart, from minute `first` of a day on."""
+    x = np.random.default_rng(first).normal(size=(count, 2)).cumsum(axis=0)
+    times = [f"2024-05-01 {(first + k) // 60:02d}:{(first + k) % 60:02d}:00" for k in range(count)]
+    path.write_text("time,a,b\n" + "".join(f"{t},{u!r},{v!r}\n" for t, (u, v) in zip(times, x.tolist(), strict=True)))
+    return x
+
+
+FORECASTS = {
+    "input": 'kind = "vector"\nsize = 0\nstandardize = true',
+    "readout": 'kind = "forecast"\nsize = 0\nlags = 3',
+    "layers": layers("gru 8"),
+    "learning": "window = 1",
+}
+
+
+@pytest.mark.parametrize("kills", [False, True])
+def test_a_recorded_past_is_learned_before_what_is_live_and_in_the_same_stream(kills):
+    with Daemon(**FORECASTS) as daemon:
+        past, now = daemon.folder / "past.csv", daemon.folder / "now.csv"
+        x = np.vstack([numbers(past, 0, 400), numbers(now, 400, 100)])
+        config = daemon.config.read_text().replace('kind = "none"', f'kind = "csv"\npath = "{now}"\nrate = 50')
+        daemon.config.write_text(config)
+        if kills:
+            daemon.start("--backfill", str(past))
+            with daemon.client(60.0) as client:
+                wait_for(lambda: client.status()["frames"] > 430)
+            daemon.process.kill()
+            daemon.process.communicate(timeout=TIMEOUT)
+            assert daemon.run("--backfill", str(past), "--resume")["frames"] == 500
+        else:
+            assert daemon.run("--backfill", str(past))["frames"] == 500
+        readout = sr.Forecast(2, lags=3)
+        net = sr.Network(
+            [sr.GRU(2, 8)], readout=readout, optimizer=sr.Adam(0.002), window=1, predict="next", standardize=True
+        )
+        net.run(x, stream="source")
+        assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()

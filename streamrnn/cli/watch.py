@@ -88,9 +88,8 @@ def watch(
     if json:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(result | {"errors": status["errors"]})) + b"\n")
     console.print(error_table(status["errors"]))
-    for source in status["sources"]:
-        if source["trouble"]:
-            fail(source["trouble"])
+    if any(source["trouble"] for source in status["sources"]):  # which the log has said
+        raise typer.Exit(Exit.FAILED)
 
 
 def look(path: str, kind: str, options: dict[str, Any]) -> Readings:

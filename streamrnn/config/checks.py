@@ -42,6 +42,9 @@ def _source_problems(config: Config) -> Problems:
     for k, table in enumerate(config.sources):
         for key, problem in table.problems(config.input, config.predict):
             yield key.replace("source.", f"sources[{k}].", 1), problem
+    if config.backfill:
+        for key, problem in config.backfill.problems(config.input, config.predict):
+            yield key.replace("source.", "backfill.", 1), problem
     names = [name for _, name in config.named_sources]
     origins = [table.origin for table in config.all_sources]
     for what, given in (("stream", names), ("source", origins)):

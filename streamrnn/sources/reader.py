@@ -6,7 +6,7 @@ from streamrnn.sources.frames import Frames, vectors
 from streamrnn.sources.pace import Pace, RecordedPace
 from streamrnn.sources.ready import Ready
 from streamrnn.sources.rows import LONGEST, NOTHING, Table
-from streamrnn.sources.source import SourceError
+from streamrnn.sources.source import LastingError
 from streamrnn.sources.tape import Tape
 
 TRIES = 16  # pieces of text without a row in them that are read before others have their turn
@@ -50,7 +50,7 @@ class Reader:
             if self.ready.left:
                 return True
             if self.ready.rows.problem:
-                raise SourceError(self.ready.rows.problem)
+                raise LastingError(self.ready.rows.problem)
             self.tape.drop(self.ready.rows.used, self.ready.rows.used_lines)
             self.ready.have(NOTHING)
             if not self._step():
@@ -69,7 +69,7 @@ class Reader:
         if self.know() and self._parse():
             return True
         if len(tape.text) > LONGEST:
-            raise SourceError(f"{tape.path}: line {tape.line}: no row ends within {LONGEST:,} bytes; give a table")
+            raise LastingError(f"{tape.path}: line {tape.line}: no row ends within {LONGEST:,} bytes; give a table")
         return tape.more() or (tape.whole and (bool(tape.text) or tape.turn()))
 
     def _parse(self) -> bool:

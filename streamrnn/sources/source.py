@@ -16,6 +16,10 @@ class SourceError(OSError):
     """A source that cannot be opened or read; the message is one line that says which and why."""
 
 
+class LastingError(SourceError):
+    """What comes next cannot be read, and never will be: the source has ended there."""
+
+
 class Source:
     """Frames of the daemon's own. The gate polls it and never waits for it."""
 

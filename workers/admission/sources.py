@@ -14,7 +14,17 @@ from typing import Any
 
 import zmq
 
-from streamrnn.sources import Frames, Position, Rereadable, Source, SourceError, SourceTable, joined, table_of
+from streamrnn.sources import (
+    Frames,
+    LastingError,
+    Position,
+    Rereadable,
+    Source,
+    SourceError,
+    SourceTable,
+    joined,
+    table_of,
+)
 from streamrnn.workers.admission.eviction import Eviction
 from streamrnn.workers.admission.intake import DAEMONS, Intake, Refused, check_name
 from streamrnn.workers.admission.journal_entries import Ahead
@@ -39,6 +49,7 @@ class OpenSource:
         self.written: Position = None  # the place that the journal has
         self.held: Frames | None = None  # read, and not let in: a stream of theirs must wait
         self.trouble = ""  # why it could not be opened or read
+        self.broken = False  # that will not change
         self.patience, self.again = PATIENCE[0], 0.0
 
     def open(self) -> None:
@@ -56,21 +67,23 @@ class OpenSource:
 
     @property
     def ended(self) -> bool:
-        return self.source is not None and self.source.ended
+        return self.broken or (self.source is not None and self.source.ended)
 
     def fail(self, error: SourceError) -> None:
         """It is tried again after a while, each time later."""
-        self.trouble = str(error)
+        self.trouble, self.broken = str(error), isinstance(error, LastingError)
         self.again = time.monotonic() + self.patience
         self.patience = min(2 * self.patience, PATIENCE[1])
 
     def delay(self) -> float:
         """Seconds until it is worth a look."""
+        if self.ended:
+            return math.inf
         if self.trouble:
             return max(0.0, self.again - time.monotonic())
         if self.held:
             return 0.0
-        return self.source.delay() if self.source and not self.source.ended else math.inf
+        return self.source.delay() if self.source else math.inf
 
     def facts(self) -> dict[str, Any]:
         """For the supervisor."""
@@ -93,7 +106,9 @@ class Sources:
         self.worker, self.intake, self.outbox, self.eviction, self.room = worker, intake, outbox, eviction, room
         self.positions = kept_positions(order)  # by what they are of, those of before too
         self.screening = Screening(order, intake)
-        self.all = [OpenSource(table_of(plain), stream) for plain, stream in order["sources"]]
+        past = [order["backfill"]] if order["backfill"] else []
+        self.all = [OpenSource(table_of(plain), stream) for plain, stream in (*past, *order["sources"])]
+        self.past = self.all[0] if past else None  # before which the others do not begin
         for source in self.all:
             try:
                 source.open()
@@ -114,12 +129,12 @@ class Sources:
 
     def go_on(self) -> None:
         """All that the journal knows has been let in."""
-        for source in self.all:
+        for source in self._current():
             try:
                 self._begin(source)
             except SourceError as error:
                 self._warn(source, error)
-            if source.ended and source.table.origin in self.positions:
+            if source is not self.past and source.ended and source.table.origin in self.positions:
                 text = f"{source.table.origin} has been read to its end before; to read it again, begin with --new"
                 self.worker.report("warning", event="source_ended", text=text)
 
@@ -131,7 +146,7 @@ class Sources:
         if not self.room.may_take() or self.room.left <= 0:
             return math.inf
         soonest = math.inf
-        for source in self.all:
+        for source in self._current():
             delay = source.delay()
             soonest = min(soonest, delay)
             descriptor = source.source.fileno() if source.source and not source.ended else None
@@ -144,13 +159,18 @@ class Sources:
         self._keep_promises()
         if self.ended:
             return
-        for source in self.all:
+        for source in self._current():
             if self.room.left > 0 and not source.delay():
                 self._look(source)
-        if self.room.left <= 0 or (self.all and all(source.ended for source in self.all)):
+        lasting = [source for source in self.all if source is not self.past]
+        if self.room.left <= 0 or (lasting and all(source.ended for source in lasting)):
             self.ended = True
             self.outbox.flush()
             self.worker.report("ended")
+
+    def _current(self) -> list[OpenSource]:
+        """Those that are read now: the past alone, as long as it has more."""
+        return [self.past] if self.past and not self.past.ended else self.all
 
     def _look(self, source: OpenSource) -> None:
         try:

@@ -135,6 +135,7 @@ def gate_order(config: Config, manifest: Manifest) -> dict[str, Any]:
     return {
         "overload": config.pipeline.overload,
         "sources": [(msgspec.to_builtins(table), stream) for table, stream in config.named_sources],
+        "backfill": (msgspec.to_builtins(config.past[0]), config.past[1]) if config.past else None,
         "stdin": config.reads_stdin,
         "gate": config.sockets.gate,
         "predict": config.predict,
