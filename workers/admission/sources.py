@@ -34,7 +34,6 @@ from streamrnn.workers.admission.room import Room
 from streamrnn.workers.admission.screening import Screening
 from streamrnn.workers.worker import Failure, Worker
 
-FEW = 16  # frames of many streams that are read at a time: all of those must be open at once
 PATIENCE = 1.0, 60.0  # seconds until a source that cannot be read is tried again, at first and at most
 
 
@@ -67,7 +66,7 @@ class OpenSource:
 
     @property
     def ended(self) -> bool:
-        return self.broken or (self.source is not None and self.source.ended)
+        return self.broken or (self.source is not None and self.source.ended and not self.held)
 
     def fail(self, error: SourceError) -> None:
         """It is tried again after a while, each time later."""
@@ -187,20 +186,16 @@ class Sources:
             return
         assert source.source
         while most := self.room.space():
-            frames = source.held or source.source.read(min(most, FEW) if source.table.keyed else most)
-            source.held = None if self._all_open(source, frames) else frames
-            if source.held or not len(frames):
-                return
+            frames = source.held or source.source.read(1 if source.table.keyed else most)
+            source.held = None
             for name, start, end in runs(frames, source.stream):
+                if not self._open(name):  # one frame, which goes into one record with the place behind it
+                    source.held = frames
+                    return
                 self._add(name, frames.part(start, end))
             self.positions[source.table.origin] = source.source.position
-            if not source.table.keyed:
+            if not len(frames) or not source.table.keyed:
                 return
-
-    def _all_open(self, source: OpenSource, frames: Frames) -> bool:
-        """See that their streams are open or refused: they go into one record, with the place behind them."""
-        names = dict.fromkeys(name for name, _, _ in runs(frames, source.stream))
-        return all([self._open(name) for name in names])
 
     def _read_named(self, source: OpenSource, rereadable: Rereadable) -> None:
         """Let in frames that the journal does not hold: it knows which come next."""
@@ -276,6 +271,22 @@ class Sources:
             )
         rereadable.go_to(entry.position)
         self.leading, self.ahead, self.at = source, entry.count, 0
+
+    def count_open(self) -> int:
+        """How many of the frames that are named may have been let in when nothing was written down behind them.
+
+        All up to the first whose stream would have to be opened; one that would be refused in any case is passed over.
+        """
+        if not self.leading or not self.leading.rereadable:
+            return 0
+        rereadable = self.leading.rereadable
+        position, count = rereadable.position, 0
+        for name, _, end in runs(taken(rereadable, self.ahead - self.at), self.leading.stream):
+            if name not in self.intake.names and (self.eviction.evicts or not self.intake.full(name)):
+                break
+            count = end
+        rereadable.go_to(position)
+        return count
 
     def replay(self, count: int) -> None:
         """Let in again the next frames that the journal has named, so many of them."""
