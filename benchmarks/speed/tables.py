@@ -79,7 +79,10 @@ def main(rows: Annotated[int, typer.Option(help="In the CSV; a tenth in the JSON
             found, seconds = read(config(path=str(path)).open())
             assert found == count, f"{found:,} rows of {count:,} were read"
             grown = memory() - before
-            print(f"{kind:6} {count:>12,} rows, {path.stat().st_size / 1e6:,.0f} MB: {count / seconds:>9,.0f} rows/s, ", end="")
+            print(
+                f"{kind:6} {count:>12,} rows, {path.stat().st_size / 1e6:,.0f} MB: {count / seconds:>9,.0f} rows/s, ",
+                end="",
+            )
             print(f"{memory():.0f} MB of memory at most, {grown:.0f} MB of them for reading")
             path.unlink()
 

@@ -44,11 +44,12 @@ class Separated(Table):
         """The line behind the rows of names and units. Raises IndexError, Unfinished where it is not there."""
         header, units = self.dialect.header, self.dialect.units
         if header is None:
+            lines[at]  # noqa: B018  it is there
             return at
         while (words := self._words(lines, at))[0] != header:
             if self._is_row(lines, at):
                 return at
-            if sum(map(bool, words[0])) > 1:
+            if any(words[0][1:]):  # no title
                 raise SourceError(
                     f"{path}: line {at + 1}: its columns are {_listed(words[0])}, those of the first file are "
                     f"{_listed(header)}; give files of the same columns"
