@@ -4,19 +4,18 @@ import gzip
 import json
 import math
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamrnn.config import ConfigError, parse
-from streamrnn.sources import Rereadable, SourceError, files, open_source
+from streamrnn.sources import Rereadable, SourceError, files
 from streamrnn.sources.csv import CsvConfig
 from streamrnn.sources.jsonl import JsonlConfig
+from streamrnn.sources.pace import Pace
 from streamrnn.sources.piped import PipedTable
 from streamrnn.sources.recorded import LOOK_AGAIN
 from tests.test_tables import SECOND, Clock, drain, opened, written
@@ -47,7 +46,7 @@ def taken(source, count) -> list:
 
 # From any row on
 
-MESSY = """\
+MESSY = '''\
 # from the pump
 time;note;flow;temp
 ;;l/min;°C
@@ -57,11 +56,13 @@ time;note;flow;temp
 lines";2,5;
 2024-10-27 02:20;"quoted ""b""";3,5;-
 2024-10-27 02:55;c;4,5;5
-"""
+'''
 VALUES = [[1.5, 20], [2.5, math.nan], [3.5, math.nan], [4.5, 5]]
 
 
-@pytest.mark.parametrize("encode", [str.encode, lambda text: gzip.compress(text.encode()), lambda text: text.encode("utf-16")])
+@pytest.mark.parametrize(
+    "encode", [str.encode, lambda text: gzip.compress(text.encode()), lambda text: text.encode("utf-16")]
+)
 def test_a_run_goes_on_at_any_row(tmp_path, encode):
     config = CsvConfig(path=written(tmp_path, encode(MESSY)), zone="Europe/Berlin")
     values, times, _ = drain(opened(config))
@@ -83,7 +84,9 @@ def test_any_pattern_of_questions_gives_the_same(tmp_path_factory, data):
     count = data.draw(st.integers(0, 40))
     cell = st.sampled_from(["7", "", '"1,5"', '"a\n1"', "x"])
     note = data.draw(st.lists(cell, min_size=count, max_size=count))
-    text = "n,note\n" + "".join(f"{row},{note[row]}\n{data.draw(st.sampled_from(['', chr(10)]))}" for row in range(count))
+    text = "n,note\n" + "".join(
+        f"{row},{note[row]}\n{data.draw(st.sampled_from(['', chr(10)]))}" for row in range(count)
+    )
     config = CsvConfig(path=written(tmp_path_factory.mktemp("any"), text + f"{count},end"), columns=["n"])
     source, found = opened(config), []
     original, files.CHUNK = files.CHUNK, data.draw(st.sampled_from([1, 7, 64, 1 << 17]))
@@ -110,7 +113,19 @@ def test_any_pattern_of_questions_gives_the_same(tmp_path_factory, data):
 def test_blocks_are_read_as_single_rows_are(tmp_path):
     """What is in the same block makes no difference to a row."""
     generator = np.random.default_rng(1)
-    cells = ["1", "-2.5", "", "3e4", "NaN", " 7 ", '"8"', "true", "1e-320", "0.1234567890123456789", "123456789012345678"]
+    cells = [
+        "1",
+        "-2.5",
+        "",
+        "3e4",
+        "NaN",
+        " 7 ",
+        '"8"',
+        "true",
+        "1e-320",
+        "0.1234567890123456789",
+        "123456789012345678",
+    ]
     lines = [",".join(generator.choice(cells, 5)) for _ in range(20_000)]
     path = written(tmp_path, "a,b,c,d,e\n" + "\n".join(lines))
     values = drain(opened(CsvConfig(path=path)))[0]
@@ -123,7 +138,9 @@ def test_a_file_that_is_another_now_is_refused(tmp_path):
     config = CsvConfig(path=written(tmp_path, "a,b\n1,2\n3,4\n5,6\n"))
     position = taken(opened(config), 2)
     written(tmp_path, "a,b\n1,2\n3,5\n5,6\n")
-    with pytest.raises(SourceError, match=r"pump.csv: is not what was read before: it has changed before byte 12, in line 4"):
+    with pytest.raises(
+        SourceError, match=r"pump.csv: is not what was read before: it has changed before byte 12, in line 4"
+    ):
         opened(config).go_to(position)
     written(tmp_path, "a,b\n1,2\n")
     with pytest.raises(SourceError, match="is not what was read before"):
@@ -173,7 +190,9 @@ def test_a_folders_files_come_in_order(tmp_path):
 def test_other_columns_in_a_later_file_are_an_error(tmp_path):
     source = opened(CsvConfig(path=str(folder_of(tmp_path, a="a,b\n1,2\n", b="b,a\n3,4\n"))))
     assert len(source.read(10)) == 1
-    with pytest.raises(SourceError, match=r'days/b: line 1: its columns are "b, a", those of the first file are "a, b"'):
+    with pytest.raises(
+        SourceError, match=r'days/b: line 1: its columns are "b, a", those of the first file are "a, b"'
+    ):
         rows(source)
 
 
@@ -185,7 +204,7 @@ def test_an_empty_folder_is_an_error_or_waited_for(tmp_path):
     assert (rows(source), source.ended) == ([], False)
     written(folder, "a\n1\n2", "1.csv")
     assert numbers(source) == []  # not before the next look
-    assert 0 < source.delay() <= LOOK_AGAIN
+    assert source.delay() == pytest.approx(LOOK_AGAIN)
     clock.now += source.delay()
     assert numbers(source) == [1]
     written(folder, "a\n3\n", "2.csv")
@@ -330,8 +349,6 @@ def test_a_file_cut_short_begins_anew(tmp_path, text):
 def test_a_pipe_gives_rows_as_they_come():
     reader, writer = os.pipe()
     config = CsvConfig(path="-", columns=["flow"])
-    from streamrnn.sources.pace import Pace
-
     source = PipedTable(reader, "pipe", config.look, Pace(0, Clock()))
     assert (source.fileno(), source.delay(), source.ended) == (reader, math.inf, False)
     assert len(source.read(10)) == 0
@@ -344,10 +361,7 @@ def test_a_pipe_gives_rows_as_they_come():
     assert (numbers(source), source.names) == ([2], ("flow",))
     os.write(writer, b"3")
     os.close(writer)
-    assert numbers(source) == []
-    assert source.delay() == 0
     assert numbers(source) == [3]
-    source.read(1)
     assert (source.ended, source.fileno(), source.delay()) == (True, None, math.inf)
     source.close()
 
@@ -359,7 +373,7 @@ def test_a_pipe_says_what_cannot_be_read(tmp_path):
     assert (source.delay(), source.ended) == (math.inf, False)
     with path.open("w") as file:
         file.write("a\n1\nx\n")
-    assert numbers(source)[:0] == []
+    assert source.read(9).values.tolist() == [[1]]
     with pytest.raises(SourceError, match=r'fifo: line 3, column a: "x" is no number'):
         rows(source)
     source.close()
@@ -426,7 +440,7 @@ def test_a_recording_is_played_at_its_own_pace(tmp_path):
     clock = Clock()
     text = "time,a\n0,0\n1,1\n1,2\n4,3\n2,4\n5,5\n"
     path = written(tmp_path, text)
-    source = CsvConfig(path=path, pace="recorded", speed=2).begin(clock)
+    source = CsvConfig(path=path, time="time", pace="recorded", speed=2).begin(clock)
     due = []
     while len(due) < 6:
         assert source.delay() == 0
@@ -501,11 +515,15 @@ def test_a_config_takes_its_size_and_its_names_from_the_table(tmp_path):
         ('path = "pump.csv"', 'path = "-"', '"source.columns" must name the columns'),
         ('path = "pump.csv"', 'path = "nix.csv"\nfollow = true', '"source.columns" must name the columns'),
         ('path = "pump.csv"', 'path = "pump.csv"\ncolumns = ["flwo"]', "has no column flwo; it has time, flow, temp"),
-        ('path = "pump.csv"', 'path = "pump.csv"\ntime = ""\npace = "recorded"', '"source.pace" needs a column of times'),
+        (
+            'path = "pump.csv"',
+            'path = "pump.csv"\ntime = ""\npace = "recorded"',
+            'has no column of times, as pace = "recorded" needs',
+        ),
         ('path = "pump.csv"', 'path = "pump.csv"\nspeed = 2.0', '"source.speed" needs pace = "recorded"'),
         ('path = "pump.csv"', 'path = "pump.csv"\nzone = "Mars/Base"', "Mars/Base"),
         ('path = "pump.csv"', 'path = "pump.csv"\ntime_format = "hours"', "hours"),
-        ('path = "pump.csv"', 'path = "pump.csv"\nbad_rows = "drop"', '"source.bad_rows" must be "stop" or "skip"'),
+        ('path = "pump.csv"', 'path = "pump.csv"\nbad_rows = "drop"', '"source.bad_rows" must be "skip" or "stop"'),
         ('path = "pump.csv"', 'path = "a\\u0000b"', "holds a NUL character"),
     ],
 )
@@ -522,15 +540,22 @@ def test_what_does_not_fit_is_named(tmp_path, old, new, message):
 
 noise = st.one_of(
     st.binary(max_size=300),
-    st.text('0123456789.,;:-+eE"\'\t|\n\r #abT', max_size=300).map(str.encode),
-    st.lists(st.sampled_from(["1", "2,5", '"', ",", ";", "\n", "a", "2024-01-01", "\r\n", " ", "{", '"a":', "}", "[", "]"]), max_size=80).map(
-        lambda parts: "".join(parts).encode()
-    ),
+    st.text("0123456789.,;:-+eE\"'\t|\n\r #abT", max_size=300).map(str.encode),
+    st.lists(
+        st.sampled_from(["1", "2,5", '"', ",", ";", "\n", "a", "2024-01-01", "\r\n", " ", "{", '"a":', "}", "[", "]"]),
+        max_size=80,
+    ).map(lambda parts: "".join(parts).encode()),
 )
 
 
 @settings(deadline=None, max_examples=300)
-@given(noise, st.sampled_from(["csv", "jsonl"]), st.booleans(), st.sampled_from(["stop", "skip"]), st.sampled_from([b"", b"\xff\xfe", b"\x1f\x8b", b"a,b\n1,2\n3,4\n"]))
+@given(
+    noise,
+    st.sampled_from(["csv", "jsonl"]),
+    st.booleans(),
+    st.sampled_from(["stop", "skip"]),
+    st.sampled_from([b"", b"\xff\xfe", b"\x1f\x8b", b"a,b\n1,2\n3,4\n"]),
+)
 def test_whatever_lies_there_gives_rows_or_one_line(tmp_path_factory, noise, kind, follow, bad_rows, top):
     path = written(tmp_path_factory.mktemp("noise"), top + noise)
     clock = Clock()

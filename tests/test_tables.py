@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import math
+import re
 import string
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -41,7 +42,7 @@ def drain(source, limits=(1000,), turns=10_000):
     values, times, keys = [], [], []
     for turn in range(turns):
         if source.ended:
-            return np.array(values).reshape(len(values), -1), times, keys
+            return np.array(values).reshape(-1, len(source.names)), times, keys
         limit = limits[turn % len(limits)]
         frames = source.read(limit)
         assert len(frames) <= limit
@@ -199,6 +200,12 @@ def test_two_of_five_cells_are_empty(tmp_path):
     np.testing.assert_array_equal(read(text, tmp_path)[1], values)
 
 
+def rows_before(text, message) -> int:
+    """How many rows are above the line that a message names."""
+    lines = text.split("\n")[1 : int(re.search("line ([0-9]+)", message)[1]) - 1]
+    return sum(map(bool, lines)) - lines.count('"3')  # which goes on in the next line
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -221,13 +228,13 @@ def test_what_cannot_be_read_is_named(tmp_path, text, message):
     path = written(tmp_path, text)
     source = opened(CsvConfig(path=path))
     count = 0
+    while count < rows_before(text, message):
+        count += len(source.read(100))
     with pytest.raises(SourceError) as caught:
-        while not source.ended:
-            count += len(source.read(100))
-    bad = int(message.partition("line ")[2].split()[0].rstrip(","))
+        source.read(100)
     assert str(caught.value).startswith(f"{path}: {message}")
     assert 'bad_rows = "skip"' in str(caught.value)
-    assert count == sum(1 for line in text.split("\n")[1 : bad - 1] if line) - text[: text.find("abc")].count('"3\n')
+    assert count == rows_before(text, message)
     with pytest.raises(SourceError, match="line"):  # and again
         source.read(1)
 
@@ -413,7 +420,7 @@ def test_whatever_is_written_is_read_back(tmp_path_factory, data):
         delimiter=delimiter,
         decimal=".",
     )
-    assume(any(cell is not None for row in rows for cell in row[1:]))
+    assume(any(cell is not None for cell in rows[0][1:]))  # else it may be a row of units
     found = drain(opened(config), data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=4)))[0]
     expected = [[math.nan if cell is None else float(cell) for cell in row[1:]] for row in rows]
     np.testing.assert_array_equal(found, np.array(expected))

@@ -42,8 +42,8 @@ def sniff(
         rows.pop(0)
     header, units = _take_words(rows, names), None
     if header is not None:
-        units = _take_words(rows)
-    if not any(_says_something(cell) and not is_missing(cell) for row in rows for cell in row):
+        units = None if rows and any(map(_is_figure, rows[0])) else _take_words(rows)
+    if not any(_is_figure(cell) for row in rows for cell in row):
         return None
     called = _names(header or _commented(lines[:start], delimiter, width), _width(rows))
     rows = [row[: len(called)] for row in rows if len(row) >= len(called)]
@@ -96,8 +96,8 @@ def _take_words(rows: list[list[str]], names: Collection[str] = ()) -> list[str]
     """Take the first row away if it is words above columns of numbers and times, or one of those names is in it."""
     if not rows:
         return None
-    under_it = any(_is_above(rows[0], rest) for rest in (rows[2:], rows[1:]))  # there may be one more such row
-    return rows.pop(0) if under_it or any(name in rows[0] for name in names) else None
+    is_above = any(_is_above(rows[0], rows[under:]) for under in (2, 1) if len(rows) > under or under == 1)
+    return rows.pop(0) if is_above or any(name in rows[0] for name in names) else None
 
 
 def _is_above(first: list[str], rest: list[list[str]]) -> bool:
@@ -105,9 +105,7 @@ def _is_above(first: list[str], rest: list[list[str]]) -> bool:
     said = [j for j, cell in enumerate(first) if not is_missing(cell)]
     figures = [j for j in said if not rest or _mostly(is_number, rest, j)]
     dates = [j for j in said if _mostly(is_date, rest, j)]
-    if any(not is_date(first[j]) for j in dates):
-        return True
-    return bool(figures) and not any(is_number(first[j]) or is_date(first[j]) for j in (*figures, *dates))
+    return any(not is_date(first[j]) for j in dates) or (bool(figures) and not any(map(_is_figure, first)))
 
 
 def _mostly(fits: Callable[[str], bool], rows: list[list[str]], column: int) -> bool:
@@ -119,8 +117,12 @@ def is_date(text: str) -> bool:
     return _DATE.fullmatch(text) is not None
 
 
+def _is_figure(cell: str) -> bool:
+    return is_number(cell) or is_date(cell)
+
+
 def _says_something(cell: str) -> bool:
-    return is_number(cell) or is_date(cell) or is_missing(cell)
+    return _is_figure(cell) or is_missing(cell)
 
 
 def _commented(above: list[str], delimiter: str, width: int) -> list[str]:

@@ -44,7 +44,7 @@ class Separated(Table):
         """The line behind the rows of names and units. Raises IndexError, Unfinished where it is not there."""
         header, units = self.dialect.header, self.dialect.units
         if header is None:
-            lines[at]  # noqa: B018  it is there
+            lines[at]
             return at
         while (words := self._words(lines, at))[0] != header:
             if self._is_row(lines, at):
