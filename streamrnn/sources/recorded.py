@@ -19,7 +19,7 @@ class RecordedTable(Rereadable):
     def __init__(self, trail: Trail, look: Look, pace: Pace | RecordedPace, clock: Clock = time.monotonic) -> None:
         self._trail, self._tape, self._clock = trail, FileTape(trail), clock
         self._reader = Reader(self._tape, look, pace)
-        self._again = -math.inf  # when to look for more
+        self._waits, self._again = False, -math.inf  # for more to come, and until when
         self._reader.know()
 
     @property
@@ -84,5 +84,11 @@ class RecordedTable(Rereadable):
         self._tape.close()
 
     def _fill(self) -> None:
-        if (self._again <= self._clock() or self._reader.ready.left) and not self._reader.fill():
+        """See that rows are left, if there are more; look for them only when it is time to. Raises SourceError."""
+        if self._reader.ready.left or self._clock() < self._again:
+            return
+        if self._waits:
+            self._trail.trouble = ""
+        self._waits = not self._reader.fill()
+        if self._waits:
             self._again = self._clock() + LOOK_AGAIN

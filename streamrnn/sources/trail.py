@@ -26,7 +26,7 @@ class Trail:
     """Files in their order, at a path."""
 
     ends = True  # whether no more comes where none is next
-    trouble = ""
+    trouble = ""  # what is away or was lost, in a line
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -91,7 +91,6 @@ class Growing(Trail):
     ends = False
 
     def first(self) -> File | None:
-        self.trouble = ""
         try:
             return File(self.path)
         except FileNotFoundError:
@@ -104,7 +103,6 @@ class Growing(Trail):
             self.trouble = f"{file.path}: was cut short or written over at byte {file.offset}; begun at its start anew"
             return opened(file.path)
         if _inode(self.path) == file.inode:
-            self.trouble = ""
             return None
         end = Place(file.name, file.offset, check=crc32(file.tail))
         for path in self._put_away(since=file.changed):
@@ -130,7 +128,7 @@ class Growing(Trail):
         """Those it was rotated into and that were changed since then, the oldest first."""
         folder, name = os.path.split(os.path.abspath(self.path))
         stem, ending = map(re.escape, os.path.splitext(name))
-        pattern = re.compile(rf"{re.escape(name)}[.~_-].+|{stem}[._-][0-9._T:Z-]+{ending}(\.gz)?")
+        pattern = re.compile(rf"{re.escape(name)}[.~_-].*|{stem}[._-][0-9._T:Z-]+{ending}(\.gz)?")
         found = []
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
