@@ -69,9 +69,9 @@ def with_paths_in(config: Config, folder: str) -> Config:
     replace = msgspec.structs.replace
     state = replace(config.state, folder=config.state.folder and in_folder(config.state.folder, folder))
     security = replace(config.security, keys=config.security.keys and in_folder(config.security.keys, folder))
-    source, path = config.source, getattr(config.source, "path", None)
-    if path not in (None, "-"):
-        source = replace(source, path=in_folder(path, folder))
+    paths = {key: getattr(config.source, key, None) for key in config.source.paths}
+    paths = {key: in_folder(path, folder) for key, path in paths.items() if path not in (None, "-")}
+    source = replace(config.source, **paths)
     return replace(config, source=source, sockets=replace(config.sockets, **sockets), state=state, security=security)
 
 
@@ -89,12 +89,12 @@ def resolved(config: Config, source: str | None) -> Config:
     """Put the source override in, and what the source knows: the size where one is 0, and the names of the channels."""
     if source is not None:
         return msgspec.structs.replace(config, source=reading(source, config.source))
-    source_size, replace = config.source.size(), msgspec.structs.replace
-    input = replace(config.input, size=config.input.size or source_size)
-    if input.channels is None and input.size == source_size:
-        input = replace(input, channels=config.source.channels())
-    readout = replace(config.readout, size=config.readout.size or source_size)
-    return replace(config, input=input, readout=readout)
+    replace, known = msgspec.structs.replace, config.source.completed(config.name, config.input)
+    input = replace(config.input, size=config.input.size or known.size())
+    if input.channels is None and input.size == known.size():
+        input = replace(input, channels=known.channels())
+    readout = replace(config.readout, size=config.readout.size or known.size())
+    return replace(config, input=input, readout=readout, source=known)
 
 
 def _syntax(error: ValueError, text: str) -> str:

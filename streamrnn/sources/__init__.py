@@ -8,6 +8,7 @@ from typing import Any, get_args
 import msgspec
 
 from streamrnn.sources.frames import NO_TIME, Frames
+from streamrnn.sources.mqtt import MqttConfig
 from streamrnn.sources.none import NoSource
 from streamrnn.sources.sensors import SensorsConfig
 from streamrnn.sources.source import Position, Problems, Rereadable, Source, SourceError, SourceTable
@@ -29,7 +30,7 @@ __all__ = [
     "reading",
 ]
 
-AnySource = TextConfig | SensorsConfig | NoSource
+AnySource = TextConfig | SensorsConfig | MqttConfig | NoSource
 KINDS: tuple[type[SourceTable], ...] = get_args(AnySource)
 
 
