@@ -8,6 +8,7 @@ from typing import Any, get_args
 import msgspec
 
 from streamrnn.sources.frames import NO_TIME, Frames
+from streamrnn.sources.kafka import KafkaConfig
 from streamrnn.sources.mqtt import MqttConfig
 from streamrnn.sources.none import NoSource
 from streamrnn.sources.sensors import SensorsConfig
@@ -30,7 +31,7 @@ __all__ = [
     "reading",
 ]
 
-AnySource = TextConfig | SensorsConfig | MqttConfig | NoSource
+AnySource = TextConfig | SensorsConfig | MqttConfig | KafkaConfig | NoSource
 KINDS: tuple[type[SourceTable], ...] = get_args(AnySource)
 
 

@@ -1,6 +1,6 @@
 """What sources that take messages from a broker have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Self
@@ -61,15 +61,19 @@ class MessageTable(SourceTable, frozen=True):
 
 
 class Readings:
-    """Messages as readings. What is none is counted and passed over: `refused` of them, `refusal` says why of the newest."""
+    """Messages as readings. What is none is counted: `refused` of them, and `refusal` says why the newest is none.
 
-    def __init__(self, fields: Fields) -> None:
+    `beside` are fields that are not in the messages.
+    """
+
+    def __init__(self, fields: Fields, beside: Collection[str] = ()) -> None:
         self.fields = fields
         self.refused, self.refusal = 0, ""
-        self._names = [fields.time, *fields.channels] if fields.time else fields.channels
+        has_time = fields.time and fields.time not in beside
+        self._names = [str(fields.time), *fields.channels] if has_time else fields.channels
 
     def read(self, origin: str, payload: bytes | None, about: Mapping[str, str | int | None]) -> Reading | None:
-        """What a message says; `about` are fields that are not in it, `origin` says which one it is."""
+        """What a message says, with fields that are not in it; `origin` says which one it is."""
         try:
             fields = {**record(payload, self._names), **about}
             if all(find(fields, name) is None and name not in fields for name in self.fields.channels):

@@ -1,10 +1,10 @@
 """Messages of an MQTT broker: each once and in order, over any death of the daemon or the broker.
 
-Version 5 with a session that the broker keeps (see `streamrnn.sources.session`); a message is acknowledged when it is on
-the disk. What was published with QoS 0 comes too, and what of that was not yet on the disk is lost with the daemon.
+Version 5 with a session that the broker keeps (see `streamrnn.sources.session`); a message is acknowledged when it is
+on the disk. What was published with QoS 0 comes too, and what of that was not yet on the disk is lost with the daemon.
 
-Messages that the broker retains are not taken: such a one is as old as its topic has been silent, and would come again with
-each new session.
+Messages that the broker retains are not taken: such a one is as old as its topic has been silent, and would come again
+with each new session.
 """
 
 import math
@@ -67,14 +67,6 @@ class MqttSource(Source):
         self._begun = False
 
     @property
-    def refused(self) -> int:
-        return self._readings.refused
-
-    @property
-    def refusal(self) -> str:
-        return self._readings.refusal
-
-    @property
     def position(self) -> Position:
         return {**self._session.position, "topics": self._table.topics}
 
@@ -100,6 +92,7 @@ class MqttSource(Source):
                 elif reading := self._reading(item):
                     readings.append(reading)
             self._acknowledge()
+        self.refused, self.refusal = self._readings.refused, self._readings.refusal
         return self._readings.fields.frames(readings)
 
     def durable(self, position: Position) -> None:

@@ -1,4 +1,4 @@
-"""Topics of MQTT, and the filters that choose among them: `+` stands for one level, `#` at the end for all that follow."""
+"""Topics of MQTT, and filters that choose among them: `+` stands for one level, `#` at the end for all that follow."""
 
 LONGEST = 65_535  # bytes
 
