@@ -90,9 +90,7 @@ class KafkaConfig(MessageTable, frozen=True, kw_only=True, tag="kafka"):
     gaps: Literal["stop", "jump"] = "stop"  # what to do where records were deleted before they were read
     group: NonEmpty | None = None  # to which is committed, for tools that show lags; default: streamrnn-NAME
     password_file: NonEmpty | None = None  # of mode 600; that of the option "sasl.username"
-    options: dict[str, str] = msgspec.field(
-        default_factory=dict
-    )  # of librdkafka, such as "security.protocol" = "SASL_SSL"
+    options: dict[str, str] = msgspec.field(default_factory=dict)  # of librdkafka, as "sasl.username" = "me"
 
     @property
     def line(self) -> str:

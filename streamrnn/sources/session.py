@@ -2,13 +2,14 @@
 
 A broker keeps a message of QoS 1 until it has been acknowledged. After each break of the connection it sends again what
 has not been, first of all and in the old order. A message is acknowledged when it is on the disk; whoever dies before
-that gets it again. So each has a mark, of its packet's number and what it says, by which it is known when it comes again.
+that gets it again. So each has a mark, of its packet's number and what it says, by which it is known then.
 
 How many marks must be kept? A broker has at most RECEIVE_MAXIMUM messages under way, and all are acknowledged in the
 order in which they came. So what a broker that lives on can send again is among the newest RECEIVE_MAXIMUM: one before
 them has been acknowledged, or the newest could not have been sent. A broker that was killed goes on from the state that
 it saved last: it may send again what was under way then, and all that came since. If it saves its state at least once
-in RECEIVE_MAXIMUM acknowledgements (mosquitto: `autosave_on_changes true`, `autosave_interval 1`), that is twice as many.
+in RECEIVE_MAXIMUM acknowledgements (mosquitto: `autosave_on_changes true`, `autosave_interval 1`), that is twice as
+many.
 """
 
 from base64 import b64encode
