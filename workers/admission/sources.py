@@ -48,6 +48,7 @@ class OpenSource:
         self.written: Position = None  # the place that the journal has
         self.held: Frames | None = None  # read, and not let in: a stream of theirs must wait
         self.trouble = ""  # why it could not be opened or read
+        self.said = "", "", ""  # in the log: of trouble, of what is lost, and that messages are refused
         self.broken = False  # that will not change
         self.patience, self.again = PATIENCE[0], 0.0
 
@@ -86,8 +87,19 @@ class OpenSource:
 
     def facts(self) -> dict[str, Any]:
         """For the supervisor."""
-        trouble = self.trouble or (self.source.trouble if self.source else "")
-        return {"line": self.table.line, "stream": self.stream, "ended": self.ended, "trouble": trouble}
+        source = self.source or Source()
+        facts = {"line": self.table.line, "stream": self.stream, "ended": self.ended}
+        facts["trouble"] = self.trouble or source.trouble
+        return facts | {"lost": source.lost, "refused": source.refused, "refusal": source.refusal}
+
+    def news(self) -> str:
+        """What has become worse since the last call, a line; "" if nothing has."""
+        source = self.source or Source()
+        now = self.trouble or source.trouble, source.lost, source.refusal and "refused"
+        said = {now[0]: now[0], now[1]: now[1], now[2]: f"{self.table.line}: a message is refused: {source.refusal}"}
+        worse = [said[each] for each, before in zip(now, self.said, strict=True) if each and each != before]
+        self.said = now
+        return "; ".join(worse)
 
 
 class Sources:
@@ -119,12 +131,17 @@ class Sources:
         self.leading: OpenSource | None = None  # the one whose frames the journal says come next,
         self.ahead = self.at = 0  # how many do, and how many of those have come
         self.promised: deque[tuple[int, Source, Position]] = deque()  # in which record a place is
+        self.moved = False  # the journal does not know where one is
         self.ended = False  # all are, and the supervisor knows
 
     def _warn(self, source: OpenSource, error: SourceError) -> None:
-        if source.trouble != str(error):
-            self.worker.report("warning", event="source_trouble", text=f"{error}")
         source.fail(error)
+        self._tell(source)
+
+    def _tell(self, source: OpenSource) -> None:
+        """Have the log say what has become worse with a source."""
+        if text := source.news():
+            self.worker.report("warning", event="source_trouble", text=text)
 
     def go_on(self) -> None:
         """All that the journal knows has been let in."""
@@ -161,6 +178,7 @@ class Sources:
         for source in self._current():
             if self.room.left > 0 and not source.delay():
                 self._look(source)
+            self._tell(source)
         lasting = [source for source in self.all if source is not self.past]
         if self.room.left <= 0 or (lasting and all(source.ended for source in lasting)):
             self.ended = True
@@ -193,9 +211,14 @@ class Sources:
                     source.held = frames
                     return
                 self._add(name, frames.part(start, end))
-            self.positions[source.table.origin] = source.source.position
+            self._move(source, source.source.position)
             if not len(frames) or not source.table.keyed:
                 return
+
+    def _move(self, source: OpenSource, position: Position) -> None:
+        """Note a place that is to go into the journal, also where none of the frames before it was let in."""
+        if position != source.written:
+            self.positions[source.table.origin], self.moved = position, True
 
     def _read_named(self, source: OpenSource, rereadable: Rereadable) -> None:
         """Let in frames that the journal does not hold: it knows which come next."""
@@ -308,7 +331,7 @@ class Sources:
 
     def take_places(self, record: int) -> dict[str, Position]:
         """For that record: where those sources are whose frames it holds."""
-        places = {}
+        places, self.moved = {}, False
         for source in self.all:
             position = self.positions.get(source.table.origin)
             if source.source and not source.rereadable and position is not source.written:
