@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from daemon import TEXT as TOKENS
+from daemon import TIMEOUT, Daemon, layers, wait_for
 
 import streamrnn as sr
-from tests.daemon import TEXT as TOKENS
-from tests.daemon import TIMEOUT, Daemon, layers, wait_for
 
 PARTS = {**TOKENS, "layers": layers("gru 16"), "optimizer": 'kind = "adam"\nlearning_rate = 1e-2'}
 

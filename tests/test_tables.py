@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from streamrnn.sources import NO_TIME, SourceError, open_source
+from streamrnn.sources import NO_TIME, SourceError, table_of
 from streamrnn.sources.csv import CsvConfig
 
 SECOND = 10**9
@@ -65,7 +65,7 @@ def read(text, tmp_path, name="pump.csv", kind=CsvConfig, **options):
 
 def opened(table):
     """As the gate opens what it is told in JSON."""
-    return open_source(msgspec.to_builtins(table))
+    return table_of(msgspec.to_builtins(table)).open()
 
 
 def problem(text, tmp_path, **options) -> str:

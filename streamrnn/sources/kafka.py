@@ -16,7 +16,7 @@ from msgspec import Meta
 from streamrnn.model.tables import Input
 from streamrnn.sources.fields import Fields
 from streamrnn.sources.frames import Frames
-from streamrnn.sources.kafka_reader import KafkaReader, place
+from streamrnn.sources.kafka_reader import KafkaReader, place, spot
 from streamrnn.sources.messages import MessageTable, Readings, secret
 from streamrnn.sources.source import Position, Problems, Source
 from streamrnn.tables import NonEmpty
@@ -64,7 +64,8 @@ class KafkaSource(Source):
     def read(self, limit: int) -> Frames:
         readings = []
         for message in self._reader.inbox.take(limit):
-            where, offset = place(message.topic(), message.partition()), message.offset()
+            topic, partition, offset = spot(message)
+            where = place(topic, partition)
             reading = self._readings.read(f"{where} at {offset}", message.value(), _about(message))
             self._next[where] = offset + 1
             if reading:

@@ -130,10 +130,11 @@ class KafkaReader:
         if first is None:
             return self._look()
         for message in [first, *self._consumer.consume(AT_ONCE, 0)]:
-            where, error = place(message.topic(), message.partition()), message.error()
+            topic, partition, offset = spot(message)
+            where, error = place(topic, partition), message.error()
             if error is None:
                 self.inbox.put(message)
-                self._next[where] = message.offset() + 1
+                self._next[where] = offset + 1
                 self._source.trouble = ""
             elif error.code() == error._AUTO_OFFSET_RESET:
                 return self._gap(where, message)  # what is left of these comes again
@@ -154,9 +155,9 @@ class KafkaReader:
         """The record that comes next is not there any more: stop, or go on with the oldest that is there."""
         from confluent_kafka import TopicPartition
 
-        wanted = message.offset()
+        topic, partition, wanted = spot(message)
         try:
-            low, high = self._bounds(TopicPartition(message.topic(), message.partition()))
+            low, high = self._bounds(TopicPartition(topic, partition))
         except SourceError as error:
             self._source.trouble = str(error)
             return self._read(self._consumer.assignment())
@@ -189,6 +190,15 @@ class KafkaReader:
 
     def _trouble(self, what: str) -> SourceError:
         return SourceError(f"{self._table.line}: {what}; tries again")
+
+
+def spot(message: "Message") -> tuple[str, int, int]:
+    """Topic, partition and offset of a message that has come."""
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    return topic, partition, offset
 
 
 def place(topic: str, partition: int) -> str:

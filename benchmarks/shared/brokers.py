@@ -1,4 +1,4 @@
-"""Real brokers for tests, on loopback ports of their own: a mosquitto, and the Kafka cluster that librdkafka has."""
+"""Real brokers, on loopback ports of their own: a mosquitto, and the Kafka cluster that librdkafka has."""
 
 import ctypes
 import os
@@ -6,16 +6,25 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import confluent_kafka
-from daemon import wait_for
 
 BESIDE = Path(sys.prefix) / "mosquitto"  # where tests/mosquitto.sh puts it
 PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", f"{BESIDE}/usr/sbin"])
+PATIENCE = 60.0  # seconds
 Data = bytes | None
 LIBRARIES = os.pathsep.join(map(str, sorted(BESIDE.glob("**/*-linux-*"))))
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    """Until that is so, within a deadline."""
+    until = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.005)
 
 
 def free_port() -> int:
