@@ -433,6 +433,33 @@ def test_what_is_no_object_is_named(tmp_path, line, message):
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_blocks_of_objects_are_read_as_single_ones_are(tmp_path):
+    lines = [
+        '{"t": 1700000000.5, "a": 1, "b": {"c": -2.5}}',
+        '{"t": "1700000001", "a": null}',
+        '{"a": true, "t": 1700000002}',
+    ]
+    lines += ['{"t": 1700000003, "a": "1e3", "b": {"c": "n/a"}}\r', '{"t": 1700000004, "a": 7, "b": 3}'] + lines[:1]
+    config = JsonlConfig(path=written(tmp_path, "\n".join(lines)), columns=["a", "b.c"], time="t")
+    values, times, _ = drain(opened(config))
+    np.testing.assert_array_equal(
+        values, [[1, -2.5], [np.nan] * 2, [1, np.nan], [1000, np.nan], [7, np.nan], [1, -2.5]]
+    )
+    starts = [1700000000.5, 1700000001, 1700000002, 1700000003, 1700000004, 1700000000.5]
+    assert times == [round(start * SECOND) for start in starts]
+    for row in range(len(lines)):
+        source = opened(config)
+        source.go_to(taken(opened(config), row))
+        np.testing.assert_array_equal(source.peek(1).values[0], values[row])
+
+
+@pytest.mark.parametrize("kind", [CsvConfig, JsonlConfig])
+@pytest.mark.parametrize("text", ['"', '"a\n', ",", "x\n", "\n", "#\n", "[", '{"a":'])
+def test_what_goes_on_and_on_without_a_row_is_an_error(tmp_path, kind, text):
+    with pytest.raises(SourceError, match=r"pump.csv: (has no |line 1)"):
+        rows(opened(kind(path=written(tmp_path, text * (400_000 // len(text))))))
+
+
 # When rows are due
 
 

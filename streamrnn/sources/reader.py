@@ -7,7 +7,7 @@ from streamrnn.sources.pace import Pace, RecordedPace
 from streamrnn.sources.ready import Ready
 from streamrnn.sources.rows import LONGEST, NOTHING, Table
 from streamrnn.sources.source import SourceError
-from streamrnn.sources.tape import Tape
+from streamrnn.sources.tape import TOP, Tape
 
 TRIES = 16  # pieces of text without a row in them that are read before others have their turn
 
@@ -42,6 +42,8 @@ class Reader:
         if self.table is None and self.tape.start():
             text, whole = self.tape.top()
             self.table = self._look(text, whole, self.tape.path) if text or whole else None
+            if self.table is None and len(text) >= TOP:
+                raise SourceError(f"{self.tape.path}: has no row in its first {TOP:,} bytes; give a table")
         return self.table is not None
 
     def fill(self) -> bool:
