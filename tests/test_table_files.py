@@ -438,15 +438,13 @@ def test_blocks_of_objects_are_read_as_single_ones_are(tmp_path):
         '{"t": 1700000000.5, "a": 1, "b": {"c": -2.5}}',
         '{"t": "1700000001", "a": null}',
         '{"a": true, "t": 1700000002}',
+        '{"t": 1700000003, "a": "1e3", "b": {"c": "n/a"}}\r',
+        '{"t": 1700000004, "a": 7, "b": {"c": 3}}',
     ]
-    lines += ['{"t": 1700000003, "a": "1e3", "b": {"c": "n/a"}}\r', '{"t": 1700000004, "a": 7, "b": 3}'] + lines[:1]
     config = JsonlConfig(path=written(tmp_path, "\n".join(lines)), columns=["a", "b.c"], time="t")
     values, times, _ = drain(opened(config))
-    np.testing.assert_array_equal(
-        values, [[1, -2.5], [np.nan] * 2, [1, np.nan], [1000, np.nan], [7, np.nan], [1, -2.5]]
-    )
-    starts = [1700000000.5, 1700000001, 1700000002, 1700000003, 1700000004, 1700000000.5]
-    assert times == [round(start * SECOND) for start in starts]
+    np.testing.assert_array_equal(values, [[1, -2.5], [np.nan] * 2, [1, np.nan], [1000, np.nan], [7, 3]])
+    assert times == [round((1700000000 + since) * SECOND) for since in (0.5, 1, 2, 3, 4)]
     for row in range(len(lines)):
         source = opened(config)
         source.go_to(taken(opened(config), row))
