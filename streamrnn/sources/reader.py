@@ -6,7 +6,7 @@ from streamrnn.sources.frames import Frames, vectors
 from streamrnn.sources.pace import Pace, RecordedPace
 from streamrnn.sources.ready import Ready
 from streamrnn.sources.rows import LONGEST, NOTHING, Table
-from streamrnn.sources.source import SourceError
+from streamrnn.sources.source import LastingError
 from streamrnn.sources.tape import TOP, Tape
 
 TRIES = 16  # pieces of text without a row in them that are read before others have their turn
@@ -43,7 +43,7 @@ class Reader:
             text, whole = self.tape.top()
             self.table = self._look(text, whole, self.tape.path) if text or whole else None
             if self.table is None and len(text) >= TOP:
-                raise SourceError(f"{self.tape.path}: has no row in its first {TOP:,} bytes; give a table")
+                raise LastingError(f"{self.tape.path}: has no row in its first {TOP:,} bytes; give a table")
         return self.table is not None
 
     def fill(self) -> bool:
@@ -52,7 +52,7 @@ class Reader:
             if self.ready.left:
                 return True
             if self.ready.rows.problem:
-                raise SourceError(self.ready.rows.problem)
+                raise LastingError(self.ready.rows.problem)
             self.tape.drop(self.ready.rows.used, self.ready.rows.used_lines)
             self.ready.have(NOTHING)
             if not self._step():
@@ -71,7 +71,7 @@ class Reader:
         if self.know() and self._parse():
             return True
         if len(tape.text) > LONGEST:
-            raise SourceError(f"{tape.path}: line {tape.line}: no row ends within {LONGEST:,} bytes; give a table")
+            raise LastingError(f"{tape.path}: line {tape.line}: no row ends within {LONGEST:,} bytes; give a table")
         return tape.more() or (tape.whole and (bool(tape.text) or tape.turn()))
 
     def _parse(self) -> bool:

@@ -50,6 +50,7 @@ class RecordedTable(Rereadable):
         return list(self._tape.place(*self._reader.ready.place))
 
     def go_to(self, position: Position) -> None:
+        self._again = -math.inf
         if position and (place := Place(*position)).file:
             self._tape.go_to(place)
             self._reader.ready.go_on(place.time)
