@@ -291,7 +291,7 @@ def test_a_file_put_away_is_read_to_its_end(tmp_path, name, resumed):
     growing.resume()
     growing.write("5\n")
     assert growing.read() == [5]
-    assert growing.source.trouble == ""
+    assert (growing.source.trouble, growing.source.lost) == ("", "")
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -325,7 +325,7 @@ def test_what_was_lost_is_said(tmp_path):
     growing.path.unlink()
     growing.write("a\n7\n8\n9\n10\n")
     growing.resume()
-    assert "what was read up to line 5 is no longer there" in growing.source.trouble
+    assert "what was read up to line 5 is no longer there" in growing.source.lost
     assert growing.read() == [7, 8, 9, 10]
 
 
@@ -337,7 +337,7 @@ def test_a_file_cut_short_begins_anew(tmp_path, text):
     os.truncate(growing.path, 0)
     growing.write(text)
     assert growing.read() == [float(cell) for cell in text.split()[1:]]
-    assert "was cut short or written over" in growing.source.trouble
+    assert "was cut short or written over" in growing.source.lost
     growing.resume()
     growing.write("6\n")
     assert growing.read() == [6]

@@ -24,7 +24,7 @@ class Reader:
     def __init__(self, tape: Tape, look: Look, pace: Pace | RecordedPace) -> None:
         self.tape, self._look = tape, look
         self.ready = Ready(pace)
-        self.skipped = 0  # rows that cannot be read
+        self.refused, self.refusal = 0, ""  # rows that cannot be read and were passed over; why the last
         self.table: Table | None = None
 
     @property
@@ -86,5 +86,5 @@ class Reader:
             tape.fresh = False
         rows = table.rows(tape.text, tape.whole, tape.path, tape.line, self.ready.time)
         self.ready.have(rows)
-        self.skipped += rows.skipped
+        self.refused, self.refusal = self.refused + rows.refused, rows.refusal or self.refusal
         return bool(rows.used or rows.problem)
