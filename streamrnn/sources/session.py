@@ -4,12 +4,11 @@ A broker keeps a message of QoS 1 until it has been acknowledged. After each bre
 has not been, first of all and in the old order. A message is acknowledged when it is on the disk; whoever dies before
 that gets it again. So each has a mark, of its packet's number and what it says, by which it is known then.
 
-How many marks must be kept? A broker has at most RECEIVE_MAXIMUM messages under way, and all are acknowledged in the
-order in which they came. So what a broker that lives on can send again is among the newest RECEIVE_MAXIMUM: one before
-them has been acknowledged, or the newest could not have been sent. A broker that was killed goes on from the state that
-it saved last: it may send again what was under way then, and all that came since. If it saves its state at least once
-in RECEIVE_MAXIMUM acknowledgements (mosquitto: `autosave_on_changes true`, `autosave_interval 1`), that is twice as
-many.
+How many marks must be kept? At most LIMIT messages are under way: let in, and not yet known to be acknowledged (see
+`streamrnn.sources.window`). All are acknowledged in the order in which they came, so what a broker that lives on can
+send again is among the newest LIMIT. A broker that was killed goes on from the state that it saved last. As many again
+are remembered for what it has forgotten: so it must save its state at least once in LIMIT acknowledgements (mosquitto:
+`autosave_on_changes true`, `autosave_interval 1`).
 """
 
 from base64 import b64encode
@@ -17,8 +16,9 @@ from collections import deque
 from hashlib import blake2b
 from typing import Any
 
-RECEIVE_MAXIMUM = 100  # messages under way that the broker is told to have at most
-REMEMBERED = 2 * RECEIVE_MAXIMUM
+from streamrnn.sources.window import LIMIT
+
+REMEMBERED = 2 * LIMIT
 WIDTH = 8  # characters of a mark
 
 
