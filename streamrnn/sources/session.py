@@ -31,6 +31,7 @@ class Session:
         self._read = 0  # number of the newest that was a frame
         self._durable = 0  # number of the newest of which it is known that it is on the disk
         self._waiting: deque[tuple[int, int]] = deque()  # packets of this connection: what must be durable, its number
+        self._expected = False  # the broker has been told of this session
         self._beginning = False  # of a connection, where all may have come before
 
     @property
@@ -45,13 +46,15 @@ class Session:
         self._marks.clear()
         self._marks.extend(marks[start : start + WIDTH] for start in range(0, len(marks), WIDTH))
         self._waiting.clear()
+        self._expected = True
 
     def connected(self, present: bool) -> bool:
         """A new connection has begun; `present`: the broker knows the session. True if it should and does not.
 
         What came over the connection before cannot be acknowledged over this one, unless it comes again.
         """
-        lost = not present and self._count > 0
+        lost = self._expected and not present
+        self._expected = True
         if not present:
             self._marks.clear()  # packets are numbered anew
         self._waiting.clear()
