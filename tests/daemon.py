@@ -16,7 +16,7 @@ import psutil
 
 import streamrnn as sr
 
-TIMEOUT = 10.0  # seconds; the first run on a machine compiles the kernels
+TIMEOUT = 120.0  # seconds; the first run on a machine compiles the kernels
 
 CONFIG = """
 name = "test"

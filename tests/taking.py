@@ -19,7 +19,7 @@ from daemon import wait_for
 from streamrnn.sources import Source, SourceTable, open_source
 
 ROOT = Path(__file__).parent.parent
-TIMEOUT = 10.0  # seconds
+TIMEOUT = 60.0  # seconds
 
 
 def frames(source: Source, count: int, limit: int = 64, durable: bool = False) -> list[tuple]:

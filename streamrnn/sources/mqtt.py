@@ -59,7 +59,7 @@ class MqttSource(Source):
         self._connection = 0  # number of that which the newest message read has come over
         self._live = 0  # number of the present one; 0 = none
         self._connections = 0
-        self._question = 0  # number of the packet that asked the newest question
+        self._question: int | None = None  # number of the packet that asked the newest question
         self._topics = table.topics  # that the broker's session has, as far as is known
         self._begun = False
 
@@ -128,8 +128,7 @@ class MqttSource(Source):
         packet, dup, topic, payload = message
         if packet and not self._session.is_new(packet, dup, topic.encode(), payload):
             return None
-        about = {} if self._table.level is None else {self._table.key: filters.level(topic, self._table.level)}
-        reading = self._readings.read(topic, payload, about)
+        reading = self._readings.read(topic, payload, self._table.about(topic))
         if packet:
             self._session.took(packet, reading is not None)
         return reading
@@ -147,7 +146,7 @@ class MqttSource(Source):
 
     def _ask(self) -> None:
         if self._window.must_ask():
-            _, self._question = self._client.unsubscribe(QUESTION)
+            self._question = self._client.unsubscribe(QUESTION)[1]
 
     # by paho's thread
 
@@ -230,6 +229,10 @@ class MqttConfig(MessageTable, frozen=True, kw_only=True, tag="mqtt"):
         """That of the topic which names the stream, counted from 1; 0 = the whole topic does, None = it does not."""
         found = LEVEL.fullmatch(self.key or "")
         return 0 if self.key == WHOLE else int(found[1]) if found else None
+
+    def about(self, topic: str) -> dict[str, str | int | None]:
+        """The field that is in the topic of a message."""
+        return {} if self.key is None or self.level is None else {self.key: filters.level(topic, self.level)}
 
     def completed(self, name: str, input: Input) -> Self:
         table = super().completed(name, input)
