@@ -89,12 +89,13 @@ def resolved(config: Config, source: str | None) -> Config:
     """Put the source override in, and what the source knows: the size where one is 0, and the names of the channels."""
     if source is not None:
         return msgspec.structs.replace(config, source=reading(source, config.source))
-    replace, known = msgspec.structs.replace, config.source.completed(config.name, config.input)
-    input = replace(config.input, size=config.input.size or known.size())
-    if input.channels is None and input.size == known.size():
-        input = replace(input, channels=known.channels())
-    readout = replace(config.readout, size=config.readout.size or known.size())
-    return replace(config, input=input, readout=readout, source=known)
+    replace, own = msgspec.structs.replace, config.source.of(config.name).named(config.input.channels)
+    source_size = own.size()
+    input = replace(config.input, size=config.input.size or source_size)
+    if input.channels is None and input.size == source_size:
+        input = replace(input, channels=own.channels())
+    readout = replace(config.readout, size=config.readout.size or source_size)
+    return replace(config, input=input, readout=readout, source=own.named(input.channels))
 
 
 def _syntax(error: ValueError, text: str) -> str:

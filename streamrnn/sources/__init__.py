@@ -7,7 +7,9 @@ from typing import Any, get_args
 
 import msgspec
 
+from streamrnn.sources.csv import CsvConfig
 from streamrnn.sources.frames import NO_TIME, Frames
+from streamrnn.sources.jsonl import JsonlConfig
 from streamrnn.sources.kafka import KafkaConfig
 from streamrnn.sources.mqtt import MqttConfig
 from streamrnn.sources.none import NoSource
@@ -31,7 +33,7 @@ __all__ = [
     "reading",
 ]
 
-AnySource = TextConfig | SensorsConfig | MqttConfig | KafkaConfig | NoSource
+AnySource = TextConfig | CsvConfig | JsonlConfig | MqttConfig | KafkaConfig | SensorsConfig | NoSource
 KINDS: tuple[type[SourceTable], ...] = get_args(AnySource)
 
 

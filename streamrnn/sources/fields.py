@@ -28,7 +28,7 @@ class Fields:
     """The names of the fields that are the channels, in their order; of the time; and of the key, the stream's name.
 
     A name with dots is that of a field within a field: "sensor.temp" of {"sensor": {"temp": 20}}, "data.0" of
-    {"data": [20]}. `decimal` is the sign before the fraction of numbers in text. Raises ValueError as TimeFormat does.
+    {"data": [20]}. `decimal` is as in `streamrnn.sources.cells.number`. Raises ValueError as TimeFormat does.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Fields:
         *,
         time_format: str = "",
         zone: str = "UTC",
-        decimal: str = ".",
+        decimal: str = "",
     ) -> None:
         self.channels, self.time, self.key, self.decimal = list(channels), time, key, decimal
         self.time_format = TimeFormat(time_format, zone)

@@ -52,4 +52,4 @@ def vectors(rows: Sequence[Sequence[float]], size: int) -> Vectors:
     """Vectors of that size, (n, size)."""
     import numpy as np
 
-    return np.array(rows, np.float64).reshape(-1, size)
+    return np.array(rows, np.float64).reshape(len(rows), size)

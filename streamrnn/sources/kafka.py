@@ -8,7 +8,7 @@ Records that were deleted before they were read are said, and not passed over un
 """
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -92,9 +92,8 @@ class KafkaConfig(MessageTable, frozen=True, kw_only=True, tag="kafka"):
     def line(self) -> str:
         return f"kafka {', '.join(self.servers)}, {', '.join(self.topics)}"
 
-    def completed(self, name: str, input: Input) -> Self:
-        table = super().completed(name, input)
-        return msgspec.structs.replace(table, group=self.group or f"streamrnn-{name}")
+    def of(self, daemon: str) -> "KafkaConfig":
+        return msgspec.structs.replace(self, group=self.group or f"streamrnn-{daemon}")
 
     def fields(self) -> Fields:
         if self.time == TIMESTAMP:

@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -234,9 +234,8 @@ class MqttConfig(MessageTable, frozen=True, kw_only=True, tag="mqtt"):
         """The field that is in the topic of a message."""
         return {} if self.key is None or self.level is None else {self.key: filters.level(topic, self.level)}
 
-    def completed(self, name: str, input: Input) -> Self:
-        table = super().completed(name, input)
-        return msgspec.structs.replace(table, client_id=self.client_id or f"streamrnn-{name}")
+    def of(self, daemon: str) -> "MqttConfig":
+        return msgspec.structs.replace(self, client_id=self.client_id or f"streamrnn-{daemon}")
 
     def misfits(self, input: Input) -> Problems:
         yield from super().misfits(input)

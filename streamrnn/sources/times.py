@@ -13,7 +13,7 @@ UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # nanoseconds in a unit
 FORMATS = "iso", *UNITS
 LARGEST = {"s": 10**11, "ms": 10**14, "us": 10**17}  # a larger count is one of smaller units
 
-_EPOCH, _LOCAL_EPOCH = datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 1, 1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COUNT = re.compile(r"[+-]?[0-9]{1,30}(?:[.,][0-9]{0,30})?(?:[eE][+-]?[0-9]{1,2})?")
 _BELOW_MICROSECONDS = re.compile(r"[.,][0-9]{6}([0-9]{1,3})")
 
@@ -67,7 +67,7 @@ class TimeFormat:
         except ValueError:
             wanted = f"as {self.format}" if "%" in self.format else "as 2024-01-31 23:59:59"
             raise ValueError(f"{show(value)} is no time {wanted}") from None
-        below = _BELOW_MICROSECONDS.search(text) if len(text) > 26 else None
+        below = _BELOW_MICROSECONDS.search(text) if len(text) > 20 else None
         return self._utc(time, after) + (int(below[1].ljust(3, "0")) if below else 0)
 
     def _utc(self, time: datetime, after: int) -> int:
