@@ -22,14 +22,15 @@ ROOT = Path(__file__).parent.parent
 TIMEOUT = 60.0  # seconds
 
 
-def frames(source: Source, count: int, limit: int = 64) -> list[tuple]:
-    """That many frames, each as its values, its time and its key; there must not be more."""
+def frames(source: Source, count: int, limit: int = 64, durable: bool = False) -> list[tuple]:
+    """That many frames, each as its values, its time and its key; what is read may be said to be durable at once."""
     taken = []
     until = time.monotonic() + TIMEOUT
     while len(taken) < count:
         assert time.monotonic() < until, f"{len(taken)} of {count} frames, {source.trouble}"
-        taken += read(source, limit)
-    assert len(taken) == count
+        taken += read(source, min(limit, count - len(taken)))
+        if durable:
+            source.durable(source.position)
     return taken
 
 

@@ -176,7 +176,7 @@ def test_a_topic_that_was_made_anew_is_said(cluster, opened):
     source = opened(cluster, {"t/0": 50})
     source.delay()
     wait_for(lambda: source.trouble)
-    assert source.trouble.startswith("t/0: record 50 should come next, and it ends at 10: it has been made anew")
+    assert source.trouble.startswith("t/0: record 50 should come next, and it ends at 10: it was made anew")
     source = opened(cluster, {"t/0": 50}, gaps="jump")
     assert values(frames(source, 10)) == numbers(10)
 

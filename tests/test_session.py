@@ -7,51 +7,48 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from streamrnn.sources.session import RECEIVE_MAXIMUM, REMEMBERED, Session, mark_of
+from streamrnn.sources.session import REMEMBERED, Session, mark_of
+from streamrnn.sources.window import LIMIT, Message, Window
 
 NUMBERS = 500  # of packets, before they begin again; more than are remembered, and few enough to come again
+ASKED = ANSWERED = -1  # on the line, in the place of a packet
 
 
 class Sent(NamedTuple):
-    packet: int
     number: int  # of the message, in the order of publication
-    payload: bytes
-    dup: bool = False
+    message: Message
 
 
 class Broker:
-    """One that numbers packets in turn, and has saved its state at most RECEIVE_MAXIMUM acknowledgements ago."""
+    """One that numbers packets in turn, saves its state once in LIMIT acknowledgements, and sends all it has."""
 
     def __init__(self) -> None:
         self.queue: list[Sent] = []
         self.under_way: list[Sent] = []
         self.last = 0
-        self.since = 0  # acknowledgements since the state was saved
         self.save()
 
     def save(self) -> None:
         self.saved = list(self.queue), list(self.under_way), self.last
-        self.since = 0
+        self.since = 0  # acknowledgements
 
     def killed(self) -> None:
         queue, under_way, self.last = self.saved
-        self.queue, self.under_way = list(queue), list(under_way)
+        self.queue, self.under_way, self.since = list(queue), list(under_way), 0
 
     def publish(self, number: int, payload: bytes) -> None:
         self.last = self.last % NUMBERS + 1
-        self.queue.append(Sent(self.last, number, payload))
+        self.queue.append(Sent(number, Message(self.last, False, "topic", payload)))
 
-    def next(self) -> Sent | None:
-        if not self.queue or len(self.under_way) == RECEIVE_MAXIMUM:
-            return None
-        message = self.queue.pop(0)
-        self.under_way.append(message._replace(dup=True))
-        return message
+    def next(self) -> Sent:
+        sent = self.queue.pop(0)
+        self.under_way.append(Sent(sent.number, sent.message._replace(dup=True)))
+        return sent
 
     def acknowledged(self, packet: int) -> None:
-        self.under_way = [message for message in self.under_way if message.packet != packet]
+        self.under_way = [sent for sent in self.under_way if sent.message.packet != packet]
         self.since += 1
-        if self.since == RECEIVE_MAXIMUM:
+        if self.since == LIMIT:
             self.save()
 
 
@@ -65,7 +62,7 @@ class Sessions(RuleBasedStateMachine):
 
     def start(self) -> None:
         """A daemon, as it starts."""
-        self.session, self.taken = Session(), []
+        self.session, self.window, self.taken = Session(), Window(), []
         if self.journal:
             self.session.go_to(self.journal[-1][1])
         self.connect()
@@ -73,32 +70,44 @@ class Sessions(RuleBasedStateMachine):
     def connect(self) -> None:
         """All that was on the line is gone."""
         self.down, self.up = deque(self.broker.under_way), deque()
+        self.numbers = {}  # of messages, by their packets on this connection
+        self.window.begin()
         self.session.connected(True)
 
-    @rule(
-        payloads=st.lists(st.sampled_from([b"1", b"2", b"no frame"]), min_size=1, max_size=5), times=st.integers(1, 40)
-    )
+    def acknowledge(self) -> None:
+        packets = self.session.acknowledged()
+        self.up.extend(packets)
+        self.window.acknowledged(len(packets))
+        if self.window.must_ask():
+            self.up.append(ASKED)
+
+    @rule(payloads=st.lists(st.sampled_from([b"1", b"2", b"no frame"]), min_size=1), times=st.integers(1, 40))
     def publish(self, payloads, times) -> None:
         for payload in payloads * times:
-            self.broker.publish(len(self.published), payload)
-            self.published.append(payload)
+            if len(self.broker.queue) + len(self.broker.under_way) < NUMBERS:
+                self.broker.publish(len(self.published), payload)
+                self.published.append(payload)
         self.broker.save()
 
-    @rule(count=st.integers(1, 2 * RECEIVE_MAXIMUM))
+    @rule(count=st.integers(1, 2 * LIMIT))
     def send(self, count) -> None:
-        for _ in range(count):
-            if message := self.broker.next():
-                self.down.append(message)
+        for _ in range(min(count, len(self.broker.queue))):
+            self.down.append(self.broker.next())
 
-    @rule(count=st.integers(1, 2 * RECEIVE_MAXIMUM))
+    @rule(count=st.integers(1, 2 * LIMIT))
     def read(self, count) -> None:
         for _ in range(min(count, len(self.down))):
-            packet, number, payload, dup = self.down.popleft()
-            if self.session.is_new(packet, dup, b"topic", payload):
-                is_frame = payload != b"no frame"
-                self.session.took(packet, is_frame)
-                self.taken += [number] * is_frame
-        self.up.extend(self.session.acknowledged())
+            sent = self.down.popleft()
+            if sent == ANSWERED:
+                self.window.answered()
+            else:
+                self.numbers[sent.message.packet] = sent.number
+                self.window.waiting.append(sent.message)
+        for packet, dup, topic, payload in self.window.let_in():
+            if self.session.is_new(packet, dup, topic.encode(), payload):
+                self.session.took(packet, payload != b"no frame")
+                self.taken += [self.numbers[packet]] * (payload != b"no frame")
+        self.acknowledge()
 
     @precondition(lambda self: self.taken)
     @rule()
@@ -111,16 +120,19 @@ class Sessions(RuleBasedStateMachine):
     def durable(self, behind) -> None:
         if behind < len(self.journal):
             self.session.durable(self.journal[-1 - behind][1])
-            self.up.extend(self.session.acknowledged())
+            self.acknowledge()
 
-    @rule(count=st.integers(1, 2 * RECEIVE_MAXIMUM))
-    def acknowledge(self, count) -> None:
+    @rule(count=st.integers(1, 2 * LIMIT))
+    def hear(self, count) -> None:
         written = {number for numbers, _ in self.journal for number in numbers}
         for _ in range(min(count, len(self.up))):
             packet = self.up.popleft()
-            for message in self.broker.under_way:
+            if packet == ASKED:
+                self.down.append(ANSWERED)
+                continue
+            for number, message in self.broker.under_way:
                 if message.packet == packet:
-                    assert message.number in written or message.payload == b"no frame"
+                    assert number in written or message.payload == b"no frame"
             self.broker.acknowledged(packet)
 
     @rule()
@@ -140,16 +152,17 @@ class Sessions(RuleBasedStateMachine):
         if not hasattr(self, "broker"):
             return
         self.connect()
-        while self.broker.queue or self.broker.under_way:
-            left = len(self.broker.queue), len(self.broker.under_way)
-            self.send(RECEIVE_MAXIMUM)
-            self.read(2 * RECEIVE_MAXIMUM)
+        self.send(len(self.published))
+        rounds = 0
+        while self.broker.under_way:
+            self.read(len(self.down))
             if self.taken:
                 self.write_down()
             if self.journal:
                 self.durable(0)
-            self.acknowledge(3 * RECEIVE_MAXIMUM)
-            assert (len(self.broker.queue), len(self.broker.under_way)) != left
+            self.hear(len(self.up))
+            rounds += 1
+            assert rounds <= 2 + 2 * len(self.published) / LIMIT
         frames = [number for number, payload in enumerate(self.published) if payload != b"no frame"]
         assert [number for numbers, _ in self.journal for number in numbers] == frames
 

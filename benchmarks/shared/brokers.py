@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -55,11 +56,12 @@ class Mosquitto:
     A context manager; `settings` are further lines of its configuration.
     """
 
-    def __init__(self, folder: Path, *settings: str) -> None:
-        self.folder, self.port, self.process = folder, free_port(), None
+    def __init__(self, *settings: str) -> None:
+        memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # it writes its state down with each acknowledgement
+        self.folder = folder = Path(tempfile.mkdtemp(prefix="mosquitto-", dir=memory))
+        self.port, self.process = free_port(), None
         self.url = f"mqtt://127.0.0.1:{self.port}"
-        self.state = folder / "mosquitto.db"
-        self.config = folder / "mosquitto.conf"
+        self.state, self.config, self.log = (folder / f"mosquitto.{end}" for end in ("db", "conf", "log"))
         lines = [
             f"listener {self.port} 127.0.0.1",
             f"user {os.environ.get('USER', 'root')}" if os.geteuid() == 0 else "",
@@ -68,7 +70,7 @@ class Mosquitto:
             "autosave_interval 1",
             "autosave_on_changes true",
             "max_queued_messages 0",
-            "max_inflight_messages 0",
+            *(f"log_type {kind}" for kind in ("error", "warning", "notice", "information", "subscribe")),
             *settings,
         ]
         if not any(line.startswith("allow_anonymous") for line in settings):
@@ -77,17 +79,27 @@ class Mosquitto:
 
     def start(self) -> None:
         command, environment = tool("mosquitto")
-        with open(self.folder / "mosquitto.log", "ab") as log:
+        with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [*command, "-c", str(self.config)], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         wait_for(lambda: self.process.poll() is not None or listens(self.port))
-        assert self.process.poll() is None, (self.folder / "mosquitto.log").read_text()
+        assert self.process.poll() is None, self.log.read_text()
 
     def kill(self) -> None:
         """As a power cut does."""
         self.process.kill()
         self.process.wait()
+
+    def subscriptions(self, client: str, topic: str) -> int:
+        """How often a client has asked for a topic."""
+        return self.log.read_text().count(f" {client} 1 {topic}\n") + self.log.read_text().count(
+            f" {client} 0 {topic}\n"
+        )
+
+    def wait_until_gone(self, client: str, times: int = 1) -> None:
+        """Until it has taken all that a client had sent before it disconnected, for the so many-th time."""
+        wait_for(lambda: self.log.read_text().count(f"Client {client} disconnected.") >= times)
 
     def __enter__(self) -> "Mosquitto":
         self.start()
@@ -95,6 +107,7 @@ class Mosquitto:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        shutil.rmtree(self.folder)
 
 
 def passwords(folder: Path, **users: str) -> str:

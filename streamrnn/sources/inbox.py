@@ -1,5 +1,6 @@
 """What a library's own thread has received, until the gate takes it."""
 
+import math
 import os
 import threading
 from collections import deque
@@ -11,7 +12,7 @@ Item = TypeVar("Item")
 class Inbox(Generic[Item]):
     """Holds at most `size` items: who puts one more in waits. Its descriptor is readable while something is in it."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: float = math.inf) -> None:
         self._size = size
         self._items: deque[Item] = deque()
         self._room = threading.Condition()

@@ -8,7 +8,7 @@ Records that were deleted before they were read are said, and not passed over un
 """
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,13 +16,10 @@ from msgspec import Meta
 from streamrnn.model.tables import Input
 from streamrnn.sources.fields import Fields
 from streamrnn.sources.frames import Frames
-from streamrnn.sources.kafka_reader import KafkaReader, place, spot
+from streamrnn.sources.kafka_reader import KafkaReader, Record
 from streamrnn.sources.messages import MessageTable, Readings, secret
 from streamrnn.sources.source import Position, Problems, Source
 from streamrnn.tables import NonEmpty
-
-if TYPE_CHECKING:
-    from confluent_kafka import Message
 
 KEY, PARTITION, TIMESTAMP = "record:key", "record:partition", "record:timestamp"  # beside what is in a record
 FETCHED = 16_384  # kilobytes of records that the library holds
@@ -63,11 +60,9 @@ class KafkaSource(Source):
 
     def read(self, limit: int) -> Frames:
         readings = []
-        for message in self._reader.inbox.take(limit):
-            topic, partition, offset = spot(message)
-            where = place(topic, partition)
-            reading = self._readings.read(f"{where} at {offset}", message.value(), _about(message))
-            self._next[where] = offset + 1
+        for record in self._reader.inbox.take(limit):
+            reading = self._readings.read(f"{record.place} at {record.offset}", record.value, _about(record))
+            self._next[record.place] = record.offset + 1
             if reading:
                 readings.append(reading)
         self.refused, self.refusal = self._readings.refused, self._readings.refusal
@@ -101,9 +96,8 @@ class KafkaConfig(MessageTable, frozen=True, kw_only=True, tag="kafka"):
     def line(self) -> str:
         return f"kafka {', '.join(self.servers)}, {', '.join(self.topics)}"
 
-    def completed(self, name: str, input: Input) -> Self:
-        table = super().completed(name, input)
-        return msgspec.structs.replace(table, group=self.group or f"streamrnn-{name}")
+    def of(self, daemon: str) -> "KafkaConfig":
+        return msgspec.structs.replace(self, group=self.group or f"streamrnn-{daemon}")
 
     def fields(self) -> Fields:
         if self.time == TIMESTAMP:
@@ -129,12 +123,7 @@ class KafkaConfig(MessageTable, frozen=True, kw_only=True, tag="kafka"):
         return KafkaSource(self, {**self.options, **settings, **FIXED})
 
 
-def _about(message: "Message") -> dict[str, str | int | None]:
+def _about(record: Record) -> dict[str, str | int | None]:
     """What is said of a record beside its value."""
-    kind, milliseconds = message.timestamp()
-    key = message.key()
-    return {
-        KEY: key.decode(errors="replace") if key else None,
-        PARTITION: str(message.partition()),
-        TIMESTAMP: milliseconds if kind else None,
-    }
+    key = record.key.decode(errors="replace") if record.key else None
+    return {KEY: key, PARTITION: str(record.partition), TIMESTAMP: record.milliseconds}

@@ -5,13 +5,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamrnn.sources.inbox import Inbox
 from streamrnn.sources.source import Source, SourceError
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+    from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
     from streamrnn.sources.kafka import KafkaConfig
 
@@ -20,6 +20,20 @@ AT_ONCE = 500  # records taken from the library at a time
 PATIENCE = 0.1  # seconds for which the thread waits for records before it looks whether it is to end
 ANSWER = 2.0  # seconds within which brokers must answer a question
 COMMIT = 1.0  # seconds from one commit to the next, at least
+
+
+class Record(NamedTuple):
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    milliseconds: int | None  # since 1970, its timestamp
+
+    @property
+    def place(self) -> str:
+        """See `place`."""
+        return place(self.topic, self.partition)
 
 
 class KafkaReader:
@@ -33,12 +47,12 @@ class KafkaReader:
         from confluent_kafka import Consumer, KafkaException
 
         self._table, self._source = table, source
-        self.inbox: Inbox[Message] = Inbox(BACKLOG)
+        self.inbox: Inbox[Record] = Inbox(BACKLOG)
         self.starts: dict[str, int] = {}  # the offsets that come first, by topic/partition, where they are known
         self.durable: Mapping[str, int] = {}  # the offsets behind all that is on the disk
         self._next: dict[str, int] = {}  # the offsets behind what was put into the inbox
         self._committed: Mapping[str, int] = self.durable
-        self._commit_at = 0.0
+        self._commit_at = 0.0  # not before
         self._stopped, self._closed = False, False
         self._thread = threading.Thread(target=self._run, name="kafka", daemon=True)
         silent = logging.Logger("kafka", logging.CRITICAL + 1)  # what it would write is told to `_on_error` as well
@@ -130,16 +144,15 @@ class KafkaReader:
         if first is None:
             return self._look()
         for message in [first, *self._consumer.consume(AT_ONCE, 0)]:
-            topic, partition, offset = spot(message)
-            where, error = place(topic, partition), message.error()
+            record, error = _record(message), message.error()
             if error is None:
-                self.inbox.put(message)
-                self._next[where] = offset + 1
+                self.inbox.put(record)
+                self._next[record.place] = record.offset + 1
                 self._source.trouble = ""
             elif error.code() == error._AUTO_OFFSET_RESET:
-                return self._gap(where, message)  # what is left of these comes again
+                return self._gap(record)  # what is left of these comes again
             else:
-                self._source.trouble = str(self._trouble(f"{where}: {error.str()}"))
+                self._source.trouble = str(self._trouble(f"{record.place}: {error.str()}"))
 
     def _look(self) -> None:
         """Nothing comes: if there was trouble, see whether it is over."""
@@ -151,22 +164,21 @@ class KafkaReader:
         except SourceError as error:
             self._source.trouble = str(error)
 
-    def _gap(self, where: str, message: "Message") -> None:
+    def _gap(self, wanted: Record) -> None:
         """The record that comes next is not there any more: stop, or go on with the oldest that is there."""
         from confluent_kafka import TopicPartition
 
-        topic, partition, wanted = spot(message)
         try:
-            low, high = self._bounds(TopicPartition(topic, partition))
+            low, high = self._bounds(TopicPartition(wanted.topic, wanted.partition))
         except SourceError as error:
             self._source.trouble = str(error)
             return self._read(self._consumer.assignment())
-        said = f"{where}: records {wanted} to {low - 1} were deleted before they were read"
-        if wanted >= low:
-            said = f"{where}: record {wanted} should come next, and it ends at {high}: it has been made anew"
+        said = f"{wanted.place}: records {wanted.offset} to {low - 1} were deleted before they were read"
+        if wanted.offset >= low:
+            said = f"{wanted.place}: record {wanted.offset} should come next, and it ends at {high}: it was made anew"
         if self._table.gaps == "jump":
             self._source.lost = said
-            self._next[where] = low
+            self._next[wanted.place] = low
             return self._read(self._consumer.assignment())
         self._stopped = True
         self._source.trouble = f'{said}; to go on without them, set gaps = "jump" in the source'
@@ -192,18 +204,16 @@ class KafkaReader:
         return SourceError(f"{self._table.line}: {what}; tries again")
 
 
-def spot(message: "Message") -> tuple[str, int, int]:
-    """Topic, partition and offset of a message that has come."""
-    topic, partition, offset = message.topic(), message.partition(), message.offset()
-    assert topic is not None
-    assert partition is not None
-    assert offset is not None
-    return topic, partition, offset
-
-
 def place(topic: str, partition: int) -> str:
     """By which a partition is called in a position."""
     return f"{topic}/{partition}"
+
+
+def _record(message: Any) -> Record:
+    """What the library gives, be it a record or an error."""
+    kind, milliseconds = message.timestamp()
+    where = message.topic(), message.partition(), message.offset()
+    return Record(*where, message.key(), message.value(), milliseconds if kind else None)
 
 
 def _reason(error: "KafkaException") -> str:

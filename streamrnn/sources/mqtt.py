@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -24,8 +24,9 @@ from streamrnn.sources.fields import Reading
 from streamrnn.sources.frames import Frames
 from streamrnn.sources.inbox import Inbox
 from streamrnn.sources.messages import MessageTable, Readings, secret
-from streamrnn.sources.session import RECEIVE_MAXIMUM, Session
+from streamrnn.sources.session import Session
 from streamrnn.sources.source import Position, Problems, Source, SourceError
+from streamrnn.sources.window import LIMIT, Message, Window
 from streamrnn.tables import NonEmpty
 
 if TYPE_CHECKING:
@@ -38,16 +39,10 @@ SESSION = 7 * 86_400  # seconds for which a broker is asked to keep a session th
 LARGEST = 1 << 20  # bytes of a packet; a broker leaves out what is larger
 KEEPALIVE = 30  # seconds of silence after which the connection is tried
 SLOWEST = 30  # seconds between two tries to connect, at most
-BACKLOG = 1000  # messages that wait for the gate; of QoS 1 there are never more than RECEIVE_MAXIMUM
+BACKLOG = 1000  # messages of QoS 0 that wait for the gate
+QUESTION = "$streamrnn/acknowledged"  # a topic that nobody has asked for: that it is not wanted any more is answered
 
 WHOLE, LEVEL = "topic:*", re.compile(r"topic:([1-9][0-9]{0,3})")  # as a key: the whole topic, or a level of it
-
-
-class Message(NamedTuple):
-    packet: int  # its number, 0 with QoS 0
-    dup: bool  # the broker says that it has sent it before
-    topic: str
-    payload: bytes
 
 
 class MqttSource(Source):
@@ -58,11 +53,13 @@ class MqttSource(Source):
         self._readings = Readings(table.fields())
         self.names = tuple(self._readings.fields.channels)
         self._session = Session()
-        self._inbox: Inbox[Message | bool] = Inbox(BACKLOG)  # True, False: connected, and the session is there or not
+        self._window = Window()
+        self._inbox: Inbox[Message | bool] = Inbox()  # True, False: connected, and the session is there or not
         self._lock = threading.Lock()
         self._connection = 0  # number of that which the newest message read has come over
         self._live = 0  # number of the present one; 0 = none
         self._connections = 0
+        self._question: int | None = None  # number of the packet that asked the newest question
         self._topics = table.topics  # that the broker's session has, as far as is known
         self._begun = False
 
@@ -110,11 +107,11 @@ class MqttSource(Source):
 
         self._begun = True
         client, wanted = self._client, Properties(PacketTypes.CONNECT)
-        wanted.ReceiveMaximum, wanted.SessionExpiryInterval = RECEIVE_MAXIMUM, SESSION
+        wanted.ReceiveMaximum, wanted.SessionExpiryInterval = LIMIT, SESSION
         wanted.MaximumPacketSize = LARGEST
         client.on_connect, client.on_connect_fail = self._on_connect, self._on_connect_fail
         client.on_subscribe, client.on_disconnect = self._on_subscribe, self._on_disconnect
-        client.on_message = self._on_message
+        client.on_message, client.on_unsubscribe = self._on_message, self._on_unsubscribe
         host, port = self._table.address
         client.connect_async(host, port, KEEPALIVE, clean_start=False, properties=wanted)
         client.loop_start()
@@ -131,18 +128,25 @@ class MqttSource(Source):
         packet, dup, topic, payload = message
         if packet and not self._session.is_new(packet, dup, topic.encode(), payload):
             return None
-        table = self._table
-        about = {table.key: filters.level(topic, table.level)} if table.key and table.level is not None else {}
-        reading = self._readings.read(topic, payload, about)
+        reading = self._readings.read(topic, payload, self._table.about(topic))
         if packet:
             self._session.took(packet, reading is not None)
         return reading
 
     def _acknowledge(self) -> None:
         """Only over the connection that a message has come over: over another one its number may be another's."""
-        for packet in self._session.acknowledged():
-            if self._live == self._connection:
+        packets = self._session.acknowledged()
+        if self._live == self._connection:
+            for packet in packets:
                 self._client.ack(packet, 1)
+            self._window.acknowledged(len(packets))
+            self._ask()
+
+    # by either
+
+    def _ask(self) -> None:
+        if self._window.must_ask():
+            self._question = self._client.unsubscribe(QUESTION)[1]
 
     # by paho's thread
 
@@ -154,7 +158,8 @@ class MqttSource(Source):
         with self._lock:
             self._connections += 1
             self._live = self._connections
-        self._inbox.put(bool(flags.session_present))
+            self._window.begin()
+            self._inbox.put(bool(flags.session_present))
         gone = [topic for topic in self._topics if topic not in self._table.topics]
         if gone:
             client.unsubscribe(gone)
@@ -174,7 +179,23 @@ class MqttSource(Source):
         self.trouble = self.trouble or f"{self._table.url}: the connection broke ({reason}); tries again"
 
     def _on_message(self, _: "Client", __: Any, message: Any) -> None:
-        self._inbox.put(Message(message.mid, message.dup, message.topic, message.payload))
+        with self._lock:
+            if not message.mid and len(self._inbox) + len(self._window.waiting) >= BACKLOG:
+                self.lost = f"{self._table.url}: messages of QoS 0 come faster than they are learned from"
+                return
+            self._window.waiting.append(Message(message.mid, message.dup, message.topic, message.payload))
+            self._let_in()
+
+    def _on_unsubscribe(self, _: "Client", __: Any, question: int, ___: Any, ____: Any) -> None:
+        with self._lock:
+            if question == self._question:
+                self._window.answered()
+                self._ask()
+                self._let_in()
+
+    def _let_in(self) -> None:
+        for message in self._window.let_in():
+            self._inbox.put(message)
 
 
 class MqttConfig(MessageTable, frozen=True, kw_only=True, tag="mqtt"):
@@ -213,9 +234,12 @@ class MqttConfig(MessageTable, frozen=True, kw_only=True, tag="mqtt"):
         found = LEVEL.fullmatch(self.key or "")
         return 0 if self.key == WHOLE else int(found[1]) if found else None
 
-    def completed(self, name: str, input: Input) -> Self:
-        table = super().completed(name, input)
-        return msgspec.structs.replace(table, client_id=self.client_id or f"streamrnn-{name}")
+    def about(self, topic: str) -> dict[str, str | int | None]:
+        """The field that is in the topic of a message."""
+        return {} if self.key is None or self.level is None else {self.key: filters.level(topic, self.level)}
+
+    def of(self, daemon: str) -> "MqttConfig":
+        return msgspec.structs.replace(self, client_id=self.client_id or f"streamrnn-{daemon}")
 
     def misfits(self, input: Input) -> Problems:
         yield from super().misfits(input)

@@ -4,12 +4,11 @@ A broker keeps a message of QoS 1 until it has been acknowledged. After each bre
 has not been, first of all and in the old order. A message is acknowledged when it is on the disk; whoever dies before
 that gets it again. So each has a mark, of its packet's number and what it says, by which it is known then.
 
-How many marks must be kept? A broker has at most RECEIVE_MAXIMUM messages under way, and all are acknowledged in the
-order in which they came. So what a broker that lives on can send again is among the newest RECEIVE_MAXIMUM: one before
-them has been acknowledged, or the newest could not have been sent. A broker that was killed goes on from the state that
-it saved last: it may send again what was under way then, and all that came since. If it saves its state at least once
-in RECEIVE_MAXIMUM acknowledgements (mosquitto: `autosave_on_changes true`, `autosave_interval 1`), that is twice as
-many.
+How many marks must be kept? At most LIMIT messages are under way: let in, and not yet known to be acknowledged (see
+`streamrnn.sources.window`). All are acknowledged in the order in which they came, so what a broker that lives on can
+send again is among the newest LIMIT. A broker that was killed goes on from the state that it saved last. As many again
+are remembered for what it has forgotten: so it must save its state at least once in LIMIT acknowledgements (mosquitto:
+`autosave_on_changes true`, `autosave_interval 1`).
 """
 
 from base64 import b64encode
@@ -17,8 +16,9 @@ from collections import deque
 from hashlib import blake2b
 from typing import Any
 
-RECEIVE_MAXIMUM = 100  # messages under way that the broker is told to have at most
-REMEMBERED = 2 * RECEIVE_MAXIMUM
+from streamrnn.sources.window import LIMIT
+
+REMEMBERED = 2 * LIMIT
 WIDTH = 8  # characters of a mark
 
 
@@ -31,6 +31,7 @@ class Session:
         self._read = 0  # number of the newest that was a frame
         self._durable = 0  # number of the newest of which it is known that it is on the disk
         self._waiting: deque[tuple[int, int]] = deque()  # packets of this connection: what must be durable, its number
+        self._expected = False  # the broker has been told of this session
         self._beginning = False  # of a connection, where all may have come before
 
     @property
@@ -45,13 +46,15 @@ class Session:
         self._marks.clear()
         self._marks.extend(marks[start : start + WIDTH] for start in range(0, len(marks), WIDTH))
         self._waiting.clear()
+        self._expected = True
 
     def connected(self, present: bool) -> bool:
         """A new connection has begun; `present`: the broker knows the session. True if it should and does not.
 
         What came over the connection before cannot be acknowledged over this one, unless it comes again.
         """
-        lost = not present and self._count > 0
+        lost = self._expected and not present
+        self._expected = True
         if not present:
             self._marks.clear()  # packets are numbered anew
         self._waiting.clear()

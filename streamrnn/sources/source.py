@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from streamrnn.model.tables import Input
 from streamrnn.sources.frames import Frames
@@ -138,8 +138,12 @@ class SourceTable(Tagged, frozen=True, kw_only=True):
         """What the numbers in its vectors are called, where this kind knows."""
         return None
 
-    def completed(self, name: str, input: Input) -> Self:
-        """The same with the defaults that follow from the daemon's name and what the network takes."""
+    def of(self, daemon: str) -> "SourceTable":
+        """The same with the defaults that follow from the daemon's name."""
+        return self
+
+    def named(self, channels: list[str] | None) -> "SourceTable":
+        """The same where the config gives names to the numbers in its vectors: those of fields, where it has such."""
         return self
 
     def problems(self, input: Input, predict: str) -> Problems:
