@@ -12,6 +12,7 @@ from daemon import Daemon, layers
 
 import streamrnn as sr
 from streamrnn.kernels.experts import memory
+from streamrnn.workers.supervision.runs import lasting
 
 SHARES = [0.0, 0.1, 0.3, 0.6]
 READOUTS = {"Linear": sr.Linear, "Gaussian": sr.Gaussian, "Forecast": sr.Forecast}
@@ -260,9 +261,11 @@ def test_copies_and_checkpoints_go_on_with_the_same_bits(readout, mask, tmp_path
 
 def test_a_spec_without_the_settings_refuses():
     spec = network(missing="refuse").spec()
-    del spec["missing"], spec["mask"]
-    net = sr.Network.from_spec(spec)
+    older = {name: value for name, value in spec.items() if name not in ("missing", "mask")}
+    net = sr.Network.from_spec(older)
     assert (net.missing, net.mask) == ("refuse", False)
+    assert lasting(older) == lasting(spec)
+    assert lasting(older) != lasting(network(missing="fill").spec())
 
 
 # --- edges -----------------------------------------------------------------------------------------------------------
@@ -445,4 +448,27 @@ def test_a_daemon_fills_in_with_the_bits_of_the_library_also_after_its_processes
             with pytest.raises(ValueError, match="infinity"):
                 client.step([1.0, nan, np.inf])
         daemon.stop()
+        assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
+
+
+def test_targets_from_a_client_may_be_missing():
+    """In a daemon of three workers, with the bits of the library: some of a target, or all."""
+    x, targets = waves(200), waves(200, seed=1)
+    net = network("Gaussian", predict="target", optimizer=sr.SGD(0.05))
+    _, losses = net.run(x, targets)
+    with Daemon(
+        predict="target",
+        input='kind = "vector"\nsize = 3\nstandardize = true\nmissing = "fill"',
+        readout='kind = "gaussian"\nsize = 3',
+        layers=layers("gru 7", "lstm 5"),
+        optimizer='kind = "sgd"\nlearning_rate = 0.05',
+        learning="window = 4",
+    ) as daemon:
+        daemon.start()
+        with daemon.client() as client:
+            seen = [client.step(*frame).loss for frame in zip(x[:100], targets[:100], strict=True)]
+            client.send_many(x[100:], targets[100:])
+            client.flush()
+        daemon.stop()
+        np.testing.assert_array_equal(seen, losses[:100])
         assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
