@@ -404,8 +404,23 @@ def test_settings_that_do_not_go_together_are_refused(settings, message):
         sr.Network([sr.GRU(3, 4)], sr.Linear(3), sr.SGD(0.1), **settings)
 
 
-def test_teaching_and_feeding_back_with_gaps():
-    net = network(predict="target", options=None)
+def test_classes_are_learned_from_vectors_with_gaps():
+    """Targets that are classes are never missing."""
+    x, rng = waves(300, share=0.4), np.random.default_rng(5)
+    classes = rng.integers(4, size=len(x))
+    one, whole = (
+        sr.Network([sr.GRU(6, 5)], sr.Softmax(4), sr.Adam(0.01), standardize=True, missing="fill", mask=True)
+        for _ in range(2)
+    )
+    _, losses = whole.run(x, classes)
+    assert np.isfinite(losses).all()
+    assert [one.learn(*frame) for frame in zip(x, classes.tolist(), strict=True)] == losses.tolist()
+    assert one.loss() == whole.loss() == losses[-1]
+
+
+@masks
+def test_teaching_and_feeding_back_with_gaps(mask):
+    net = network(predict="target", mask=mask)
     assert net.teach([[1.0, 2, 3], [2.0, nan, 1]], [[1.0, nan, 2], [nan, 1, 1]], synced=True) is not None
     assert net.teach([[1.0, 2, 3]], [[nan, nan, nan]]) is None
     loss = net.teach([[1.0, 2, 3]], [[1.0, 2, 3], [nan, nan, nan], [nan, 2, 3]])
