@@ -12,6 +12,7 @@ from daemon import Daemon, layers
 
 import streamrnn as sr
 from streamrnn.kernels.experts import memory
+from streamrnn.workers.supervision.runs import lasting
 
 SHARES = [0.0, 0.1, 0.3, 0.6]
 READOUTS = {"Linear": sr.Linear, "Gaussian": sr.Gaussian, "Forecast": sr.Forecast}
@@ -260,9 +261,11 @@ def test_copies_and_checkpoints_go_on_with_the_same_bits(readout, mask, tmp_path
 
 def test_a_spec_without_the_settings_refuses():
     spec = network(missing="refuse").spec()
-    del spec["missing"], spec["mask"]
-    net = sr.Network.from_spec(spec)
+    older = {name: value for name, value in spec.items() if name not in ("missing", "mask")}
+    net = sr.Network.from_spec(older)
     assert (net.missing, net.mask) == ("refuse", False)
+    assert lasting(older) == lasting(spec)
+    assert lasting(older) != lasting(network(missing="fill").spec())
 
 
 # --- edges -----------------------------------------------------------------------------------------------------------
@@ -401,8 +404,23 @@ def test_settings_that_do_not_go_together_are_refused(settings, message):
         sr.Network([sr.GRU(3, 4)], sr.Linear(3), sr.SGD(0.1), **settings)
 
 
-def test_teaching_and_feeding_back_with_gaps():
-    net = network(predict="target", options=None)
+def test_classes_are_learned_from_vectors_with_gaps():
+    """Targets that are classes are never missing."""
+    x, rng = waves(300, share=0.4), np.random.default_rng(5)
+    classes = rng.integers(4, size=len(x))
+    one, whole = (
+        sr.Network([sr.GRU(6, 5)], sr.Softmax(4), sr.Adam(0.01), standardize=True, missing="fill", mask=True)
+        for _ in range(2)
+    )
+    _, losses = whole.run(x, classes)
+    assert np.isfinite(losses).all()
+    assert [one.learn(*frame) for frame in zip(x, classes.tolist(), strict=True)] == losses.tolist()
+    assert one.loss() == whole.loss() == losses[-1]
+
+
+@masks
+def test_teaching_and_feeding_back_with_gaps(mask):
+    net = network(predict="target", mask=mask)
     assert net.teach([[1.0, 2, 3], [2.0, nan, 1]], [[1.0, nan, 2], [nan, 1, 1]], synced=True) is not None
     assert net.teach([[1.0, 2, 3]], [[nan, nan, nan]]) is None
     loss = net.teach([[1.0, 2, 3]], [[1.0, 2, 3], [nan, nan, nan], [nan, 2, 3]])
@@ -445,4 +463,27 @@ def test_a_daemon_fills_in_with_the_bits_of_the_library_also_after_its_processes
             with pytest.raises(ValueError, match="infinity"):
                 client.step([1.0, nan, np.inf])
         daemon.stop()
+        assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
+
+
+def test_targets_from_a_client_may_be_missing():
+    """In a daemon of three workers, with the bits of the library: some of a target, or all."""
+    x, targets = waves(200), waves(200, seed=1)
+    net = network("Gaussian", predict="target", optimizer=sr.SGD(0.05))
+    _, losses = net.run(x, targets)
+    with Daemon(
+        predict="target",
+        input='kind = "vector"\nsize = 3\nstandardize = true\nmissing = "fill"',
+        readout='kind = "gaussian"\nsize = 3',
+        layers=layers("gru 7", "lstm 5"),
+        optimizer='kind = "sgd"\nlearning_rate = 0.05',
+        learning="window = 4",
+    ) as daemon:
+        daemon.start()
+        with daemon.client() as client:
+            seen = [client.step(*frame).loss for frame in zip(x[:100], targets[:100], strict=True)]
+            client.send_many(x[100:], targets[100:])
+            client.flush()
+        daemon.stop()
+        np.testing.assert_array_equal(seen, losses[:100])
         assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
