@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 from itertools import combinations
+from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
@@ -111,6 +112,7 @@ class MqttSource(Source):
         wanted.MaximumPacketSize = LARGEST
         client.on_connect, client.on_connect_fail = self._on_connect, self._on_connect_fail
         client.on_subscribe, client.on_disconnect = self._on_subscribe, self._on_disconnect
+        client.on_socket_open = self._on_socket_open
         client.on_message, client.on_unsubscribe = self._on_message, self._on_unsubscribe
         host, port = self._table.address
         client.connect_async(host, port, KEEPALIVE, clean_start=False, properties=wanted)
@@ -149,6 +151,9 @@ class MqttSource(Source):
             self._question = self._client.unsubscribe(QUESTION)[1]
 
     # by paho's thread
+
+    def _on_socket_open(self, _: "Client", __: Any, socket: Any) -> None:
+        socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)  # acknowledgements are small, and each would wait for the last
 
     def _on_connect(self, client: "Client", _: Any, flags: Any, reason: Any, __: Any) -> None:
         if reason.is_failure:
