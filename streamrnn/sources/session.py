@@ -25,9 +25,9 @@ WIDTH = 8  # characters of a mark
 class Session:
     """Of one thread; it knows no sockets."""
 
-    def __init__(self) -> None:
+    def __init__(self, remembered: int = REMEMBERED) -> None:
         self._count = 0  # messages that came for the first time, ever
-        self._marks: deque[str] = deque(maxlen=REMEMBERED)  # of the newest of them
+        self._marks: deque[str] = deque(maxlen=remembered)  # of the newest of them
         self._read = 0  # number of the newest that was a frame
         self._durable = 0  # number of the newest of which it is known that it is on the disk
         self._waiting: deque[tuple[int, int]] = deque()  # packets of this connection: what must be durable, its number
