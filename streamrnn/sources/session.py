@@ -69,7 +69,6 @@ class Session:
             after = self._marks.index(mark) + 1
             self._waiting.append((min(self._count - len(self._marks) + after, self._read), packet))
             return False
-        self._beginning = False
         self._count += 1
         self._marks.append(mark)
         return True
@@ -78,6 +77,7 @@ class Session:
         """What has just come for the first time is a frame, or was passed over: then it waits only for those before."""
         if is_frame:
             self._read = self._count
+            self._beginning = False  # of what is no frame, another daemon's mark may be forgotten
         self._waiting.append((self._read, packet))
 
     def durable(self, position: dict[str, Any]) -> None:
