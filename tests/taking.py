@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from daemon import wait_for
 
-from streamrnn.sources import Source, SourceTable, open_source
+from streamrnn.sources import Source, SourceTable, table_of
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT = 60.0  # seconds
@@ -79,7 +79,7 @@ def taken(journal: Path) -> int:
 
 
 def main(table: str, journal: str) -> None:
-    source = open_source(json.loads(Path(table).read_text()))
+    source = table_of(json.loads(Path(table).read_text())).open()
     with open(journal, "ab+") as file:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)

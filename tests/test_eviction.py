@@ -265,6 +265,8 @@ class Pipeline:
             "input_size": 0,
             "target_size": 0,
             "largest": 1e30,
+            "missing": "refuse",
+            "evict": "idle",
             "max_streams": streams,
             "places": 2 * streams + 2,
             "epoch": 1,

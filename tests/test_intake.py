@@ -27,17 +27,21 @@ from streamrnn.kernels.frames import (
     SEQ,
     STREAM,
     TARGET,
+    TIMED,
     TOKEN,
 )
 from streamrnn.kernels.messages import ACCEPTED, BARRIER, CLOSE, EVICT, FRAMES, HURRY, NAME, REFUSED
 from streamrnn.model.feedback import Drawing, Last
-from streamrnn.protocol.wire import LARGEST_MESSAGE, NO_VECTORS, PREVIEW, Message, as_numbers, pack, text_of, unpack
-from streamrnn.sources import Rereadable
+from streamrnn.protocol.stream_names import PREVIEW, SOURCE
+from streamrnn.protocol.wire import LARGEST_MESSAGE, NO_VECTORS, Message, as_numbers, pack, text_of, unpack
+from streamrnn.sources import Frames, Rereadable
+from streamrnn.sources.text import TextConfig
 from streamrnn.workers.admission import connections, held_answers
 from streamrnn.workers.admission.deduplication import Verdict
-from streamrnn.workers.admission.intake import OWN_STREAM, Intake, Refused, check_name
+from streamrnn.workers.admission.intake import Intake, Refused, check_name
 from streamrnn.workers.admission.journal import Journal, JournalFull
 from streamrnn.workers.admission.journal_entries import decode
+from streamrnn.workers.admission.sources import OpenSource
 from streamrnn.workers.gate import Gate
 
 STREAMS, BLOCK, FIRST = 3, 16, 100  # streams with names, rows in a block, frames accepted before
@@ -60,6 +64,8 @@ def order(predict, classes=0, target_classes=0, width=0, target_width=0):
         "places": 2 * STREAMS + 2,
         "block": BLOCK,
         "largest": 1e30,
+        "missing": "refuse",
+        "evict": "idle",
         "epoch": 9,
         "frames": FIRST,
         "streams": [],
@@ -153,12 +159,13 @@ def meaning(gate, flags, token, target):
 
 def test_tokens_of_the_source_are_targets_then_inputs():
     gate = Intake(NEXT_TOKENS)
-    number, naming = gate.stream(OWN_STREAM)
-    assert text_of(unpack(naming)) == OWN_STREAM
+    number, naming = gate.stream(SOURCE)
+    assert text_of(unpack(naming)) == SOURCE
     assert unpack(naming)[:3] == (NAME, 9, number)
-    assert gate.stream(OWN_STREAM) == (number, b"")
-    gate.add_tokens(number, np.array([3, 1]))
-    gate.add_tokens(number, np.array([4]))
+    assert gate.stream(SOURCE) == (number, b"")
+    gate.add_from_source(number, Frames(np.array([3, 1])), True)
+    gate.add_from_source(number, Frames(np.array([4])), True)
+    assert not gate.added
     rows, block = sent(gate)
     assert rows == [
         (INPUT | EMIT | BEGIN, 3, None),
@@ -178,7 +185,8 @@ def test_vectors_of_the_source_are_targets_then_inputs():
     gate = Intake(NEXT_VECTORS)
     x = np.arange(12, dtype=np.float32).reshape(4, 3)
     for part in (x[:1], x[1:3], x[3:]):
-        gate.add_vectors(gate.stream(OWN_STREAM)[0], part)
+        gate.add_from_source(gate.stream(SOURCE)[0], Frames(part), False)
+    assert len(gate.added) == 3
     assert gate.count == 7
     rows, block = sent(gate)
     assert [flags for flags, *_ in rows] == [INPUT | EMIT | BEGIN, *[SCORED, INPUT | EMIT] * 3]
@@ -294,7 +302,7 @@ def test_clients_own_streams_and_the_daemons_have_places_of_their_own(order):
     gate = Intake(order)
     for name in "abc":
         let_in(gate, name, fitting(order, STEP))
-    for name in ("~1", "~2", "~3", OWN_STREAM, PREVIEW):
+    for name in ("~1", "~2", "~3", SOURCE, PREVIEW):
         let_in(gate, name, fitting(order, STEP))
     for name, kind in (("d", "3 streams"), ("~4", "3 clients' own streams")):
         with pytest.raises(Refused, match=f"all {kind} are in use"):
@@ -404,7 +412,7 @@ def test_names_that_no_stream_can_have_are_refused(name, reason):
         check_name(name)
 
 
-@pytest.mark.parametrize("name", ["a", "x" * 255, "é" * 127, "a~", OWN_STREAM])
+@pytest.mark.parametrize("name", ["a", "x" * 255, "é" * 127, "a~", SOURCE])
 def test_other_names_are_let_through(name):
     check_name(name)
 
@@ -414,7 +422,7 @@ REFUSED_MESSAGES = [
     (NEXT_TOKENS, "a", message((STEP, 1, 0), kind=NAME), "kind"),
     (NEXT_TOKENS, "a", message(), "frame"),
     (NEXT_TOKENS, "a", message((STEP | NEW, 1, 0)), "flag"),
-    (NEXT_TOKENS, "a", message((STEP | 1024, 1, 0)), "flag"),
+    (NEXT_TOKENS, "a", message((STEP | 2048, 1, 0)), "flag"),
     (NEXT_TOKENS, "a", message((-1, 1, 0)), "flag"),
     (NEXT_TOKENS, "a", message((DISMISS, 0, 0)), "no such alarm"),
     (NEXT_VECTORS | {"dismissals": 2}, "a", message((DISMISS, 0, 2)), "no such alarm"),
@@ -503,14 +511,14 @@ def check_block(gate, block, order, last, reached):
     if target_classes:
         assert ((scored[:, TARGET] >= 0) & (scored[:, TARGET] < target_classes)).all()
     assert len(frames) <= BLOCK
-    for k, (seq, stream, flags, _, _) in enumerate(frames.tolist()):
+    for k, (seq, stream, flags, *_) in enumerate(frames.tolist()):
         paired = k > 0 and frames[k - 1, SEQ] == seq
         assert seq == last + (not paired)
         if paired:
             assert frames[k - 1, [STREAM, FLAGS]].tolist() == [stream, SCORED]
             assert flags & INPUT
         last = seq
-        assert flags & ~(BEGIN | INPUT | SCORED | EMIT | END | NEW | ECHO) == 0
+        assert flags & ~(BEGIN | INPUT | SCORED | EMIT | END | NEW | ECHO | TIMED) == 0
         assert flags & (INPUT | SCORED)
         assert 0 <= stream < STREAMS
         if flags & INPUT:
@@ -704,15 +712,15 @@ def test_what_is_known_of_a_stream_is_forgotten_with_it():
 def test_the_source_leaves_nothing_to_feed_back(order):
     gate = Intake(order)
     size = order["target_classes"] or order["target_size"]
-    let_in(gate, OWN_STREAM, fitting(order, STEP | ECHO), say=lambda: np.ones(size))
-    let_in(gate, OWN_STREAM, fitting(order, FED | ECHO), say=lambda: np.ones(size))
-    number, _ = gate.stream(OWN_STREAM)
+    let_in(gate, SOURCE, fitting(order, STEP | ECHO), say=lambda: np.ones(size))
+    let_in(gate, SOURCE, fitting(order, FED | ECHO), say=lambda: np.ones(size))
+    number, _ = gate.stream(SOURCE)
     if order["classes"]:
-        gate.add_tokens(number, np.array([1]))
+        gate.add_from_source(number, Frames(np.array([1])), True)
     else:
-        gate.add_vectors(number, np.ones((1, WIDTH), np.float32))
+        gate.add_from_source(number, Frames(np.ones((1, WIDTH))), True)
     with pytest.raises(Refused, match="nothing to feed back"):
-        gate.unroll(OWN_STREAM, fitting(order, FED), NO_DRAWING)
+        gate.unroll(SOURCE, fitting(order, FED), NO_DRAWING)
 
 
 TARGETS = st.lists(st.integers(0, FED_CLASSES - 1), min_size=2, max_size=9)
@@ -824,7 +832,8 @@ class Supervision:
     def __init__(self, order):
         self.order = {
             **order,
-            "source": {"kind": "none"},
+            "sources": [],
+            "backfill": None,
             "position": 0,
             "max_frames": None,
             "left": 10,
@@ -952,41 +961,51 @@ def test_the_disk_is_hurried_only_for_an_answer_that_somebody_waits_for(monkeypa
 class Paced(Rereadable):
     """A source of one token over and over, due when it is told so; what it has goes out to whoever reads."""
 
-    ended, at_once, due = False, 4, False
+    ended, at_once, is_due, taken = False, 4, False, 0
 
     def delay(self):
-        return 0.0 if self.due else 0.001
+        return 0.0 if self.is_due else 0.001
 
-    def peek(self, position, count):
-        return np.ones(count, np.int64)
+    def peek(self, limit):
+        return Frames(np.ones(min(limit, 4), np.int64))
+
+    def take(self, count):
+        self.taken += count
+
+    @property
+    def position(self):
+        return self.taken
+
+    def due(self, limit):
+        return min(limit, 2)
 
     def where(self, position, count):
         return ""
-
-    def read(self, limit):
-        return self.peek(0, min(limit, 2))
 
 
 def test_frames_of_a_source_and_of_clients_are_never_in_one_record():
     """The clock may say that none is due and, a moment later, give some: the journal did not know of them then."""
     gate = gate_for(NEXT_TOKENS)
-    gate.own_source.source = gate.own_source.rereadable = Paced()
+    source = OpenSource(TextConfig(), SOURCE)
+    source.source = source.rereadable = paced = Paced()
+    source.begun = True
+    gate.sources.all, gate.sources.by_origin = [source], {"text": source}
     frame = pack(message((INPUT | EMIT, 1, -1)))
     gate.clients.take(b"x", [b"a", frame])
-    gate.own_source.source.due = True
-    gate.own_source.take()
+    paced.is_due = True
+    gate.sources.take()
     gate.outbox.flush()
     gate.clients.take(b"x", [b"a", frame])
-    gate.own_source.source.due = False
-    gate.own_source.take()
-    assert gate.own_source.position == 2
-    gate.own_source.source.due = True
-    gate.own_source.take()
+    paced.is_due = False
+    gate.sources.take()
+    assert gate.sources.positions == {"text": 2}
+    paced.is_due = True
+    gate.sources.take()
     gate.outbox.flush()
     found = [(type(entry).__name__, entry.at) for entry in (decode(record) for _, record in gate.journal.after(0))]
     named = [("Control", 0), ("Batch", 0), ("Control", 0), ("Ahead", 0)]
     assert found == [*named, ("Batch", 2)]  # the first Ahead names four
-    assert gate.own_source.position == 4
+    assert gate.sources.positions == {"text": 4}
 
 
 def answer(worker, parts):

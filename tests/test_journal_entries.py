@@ -18,6 +18,8 @@ from streamrnn.kernels.frames import (
     LEARN,
     SCORED,
     TARGET,
+    TIME,
+    TIMED,
     TOKEN,
 )
 from streamrnn.model.feedback import Last
@@ -68,6 +70,7 @@ def intake(kind):
         "dismissals": 99,
         "predict": predict,
         "largest": 1e30,
+        "missing": "refuse",
         "max_streams": 4,
         "places": 10,
         "epoch": 1,
@@ -91,8 +94,10 @@ def lets(draw, kind):
             (FLAGS, st.sampled_from(learns if predict == "next" else scores)),
             (TOKEN, st.integers(0, 255) | ANY),
             (TARGET, st.integers(0, 255) | ANY),
+            (TIME, ANY),
         ):
             frames[:, column] = draw(st.lists(values, min_size=count, max_size=count))
+        frames[:, FLAGS] |= draw(st.sampled_from([0, TIMED])) * (frames[:, FLAGS] != DISMISS)
         X, Y = (draw(hnp.arrays(np.float64, (count, size), elements=st.floats())) for size in (inputs, targets))
         parts.append(Let(draw(st.integers(0, 3)), draw(st.booleans()), frames, X, Y))
     return parts
@@ -106,7 +111,8 @@ def test_frames_that_are_let_in_from_the_journal_give_the_same_block(kind, data)
     first, second = intake(kind), intake(kind)
     for let in parts:
         first.add(let.stream, let.frames, let.X, let.targets)
-    batch = again(Batch(None, [entries.pack_frames(let) for let in entries.joined(parts)], {}, {}))
+    batch = again(Batch(0, [entries.pack_frames(let) for let in entries.joined(parts)], {}, {}, {"pipe": [1, "a"]}))
+    assert batch.positions == {"pipe": [1, "a"]}
     assert len(batch.parts) <= len(parts)
     for part in batch.parts:
         let = entries.unpack_frames(part, first.inputs, first.targets)
@@ -126,7 +132,7 @@ def test_frames_that_are_let_in_from_the_journal_give_the_same_block(kind, data)
 )
 def test_how_far_requests_are(found):
     news = {number: (Progress(*facts), stream) for number, (facts, stream) in found.items()}
-    batch = again(Batch(3, [], {b"me\xff": entries.pack_progress(news)}, {}))
+    batch = again(Batch(3, [], {b"me\xff": entries.pack_progress(news)}, {}, {}))
     assert entries.unpack_progress(batch.requests[b"me\xff"]) == [(number, *each) for number, each in news.items()]
 
 
@@ -142,14 +148,14 @@ def test_how_far_requests_are(found):
     ],
 )
 def test_what_can_be_fed_back(last):
-    packed = again(Batch(None, [], {}, {2: entries.pack_last(last)})).ended[2]
+    packed = again(Batch(0, [], {}, {2: entries.pack_last(last)}, {})).ended[2]
     found = entries.unpack_last(packed)
     assert (found and found.plain()) == (last and last.plain())
 
 
-@given(st.none() | st.integers(0, 2**62), st.binary(), st.none() | st.dictionaries(st.text(), ANY | st.binary()))
+@given(st.integers(0, 2**62), st.binary(), st.none() | st.dictionaries(st.text(), ANY | st.binary()))
 def test_other_entries(at, data, note):
-    for entry in (Control(at, data, note), Ahead(at or 0, 4096, 2**32 - 1)):
+    for entry in (Control(at, data, note), Ahead(at, "a source", [at, "b"], 4096, 2**32 - 1)):
         assert again(entry) == entry
 
 
@@ -162,5 +168,5 @@ def test_a_byte_from_a_client_costs_little_more_than_itself():
         frames[0, [FLAGS, TOKEN]] = INPUT | EMIT | LEARN, token
         came.append(Let(0, False, frames, none, none))
     progress = entries.pack_progress({k: (Progress(1, 9000 + k, True), 3) for k in range(500, 600)})
-    batch = Batch(None, [entries.pack_frames(let) for let in entries.joined(came)], {b"x" * 16: progress}, {0: None})
+    batch = Batch(0, [entries.pack_frames(let) for let in entries.joined(came)], {b"x" * 16: progress}, {0: None}, {})
     assert len(entries.encode(batch)) < 100 + 70

@@ -12,7 +12,7 @@ from daemon import wait_for
 from taking import frames, killed_now_and_then, read, values
 
 from streamrnn.model.tables import Input
-from streamrnn.sources import SourceError, messages, open_source
+from streamrnn.sources import SourceError, messages, table_of
 from streamrnn.sources.kafka import KafkaConfig
 
 INPUT = Input(kind="vector", size=1)
@@ -32,7 +32,7 @@ def opened():
 
     def open(cluster, position=None, **keys):
         table = KafkaConfig(**{"servers": [cluster.servers], "topics": ["t"], "columns": ["x"], **keys})
-        sources.append(open_source(msgspec.to_builtins(table)))  # as the gate does
+        sources.append(table_of(msgspec.to_builtins(table)).open())  # as the gate does
         if position is not None:
             sources[-1].go_to(position)
         return sources[-1]

@@ -16,7 +16,7 @@ from taking import frames, killed_now_and_then, read, values
 
 from streamrnn import config as configuration
 from streamrnn.model.tables import Input
-from streamrnn.sources import SourceError, messages, open_source
+from streamrnn.sources import SourceError, messages, table_of
 from streamrnn.sources.mqtt import MqttConfig
 from streamrnn.sources.window import LIMIT
 
@@ -36,7 +36,7 @@ def opened():
 
     def open(url: str, position=None, **keys):
         table = MqttConfig(**{"url": url, "topics": ["t"], "columns": ["x"], "client_id": "daemon", **keys})
-        sources.append(open_source(msgspec.to_builtins(table)))  # as the gate does
+        sources.append(table_of(msgspec.to_builtins(table)).open())  # as the gate does
         if position is not None:
             sources[-1].go_to(position)
         return sources[-1]

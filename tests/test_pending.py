@@ -25,7 +25,8 @@ from streamrnn.kernels.frames import (
 )
 from streamrnn.kernels.messages import ACCEPTED, CLOSE, FRAMES, NAME, OUTPUT, REFUSED, RESULT
 from streamrnn.model.feedback import Drawing
-from streamrnn.protocol.wire import NO_VECTORS, NOTHING, PREVIEW, Message, text_of, unpack
+from streamrnn.protocol.stream_names import PREVIEW
+from streamrnn.protocol.wire import NO_VECTORS, NOTHING, Message, text_of, unpack
 from streamrnn.workers.admission import pending
 from streamrnn.workers.admission.deduplication import Progress, Verdict
 from streamrnn.workers.admission.intake import Intake, Refused
@@ -42,6 +43,8 @@ ORDER = {
     "input_size": 0,
     "target_size": 0,
     "largest": 1e30,
+    "missing": "refuse",
+    "evict": "idle",
     "max_streams": 4,
     "places": 10,
     "block": 16,

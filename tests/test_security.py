@@ -24,7 +24,7 @@ from streamrnn.workers.supervision.control_protocol import LARGEST_QUESTION
 
 DOORS = {"gate": zmq.DEALER, "outputs": zmq.SUB, "control": zmq.DEALER}
 LARGEST = {"gate": LARGEST_READ, "outputs": LARGEST_SUBSCRIPTION, "control": LARGEST_QUESTION}
-MAGIC = b"srnn\x02"  # every message to and from the gate begins with it
+MAGIC = b"srnn\x03"  # every message to and from the gate begins with it
 LINES = 6  # of a client with two subscriptions: control, gate, to each subscription, and to the history for each
 NAME = "plain text for an eavesdropper"
 

@@ -291,7 +291,7 @@ def test_a_file_put_away_is_read_to_its_end(tmp_path, name, resumed):
     growing.resume()
     growing.write("5\n")
     assert growing.read() == [5]
-    assert growing.source.trouble == ""
+    assert (growing.source.trouble, growing.source.lost) == ("", "")
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -325,7 +325,7 @@ def test_what_was_lost_is_said(tmp_path):
     growing.path.unlink()
     growing.write("a\n7\n8\n9\n10\n")
     growing.resume()
-    assert "what was read up to line 5 is no longer there" in growing.source.trouble
+    assert "what was read up to line 5 is no longer there" in growing.source.lost
     assert growing.read() == [7, 8, 9, 10]
 
 
@@ -337,7 +337,7 @@ def test_a_file_cut_short_begins_anew(tmp_path, text):
     os.truncate(growing.path, 0)
     growing.write(text)
     assert growing.read() == [float(cell) for cell in text.split()[1:]]
-    assert "was cut short or written over" in growing.source.trouble
+    assert "was cut short or written over" in growing.source.lost
     growing.resume()
     growing.write("6\n")
     assert growing.read() == [6]
@@ -431,6 +431,31 @@ def test_what_is_no_object_is_named(tmp_path, line, message):
         source.read(10)
     assert str(caught.value).startswith(f"{tmp_path}/pump.csv: {message}")
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_blocks_of_objects_are_read_as_single_ones_are(tmp_path):
+    lines = [
+        '{"t": 1700000000.5, "a": 1, "b": {"c": -2.5}}',
+        '{"t": "1700000001", "a": null}',
+        '{"a": true, "t": 1700000002}',
+        '{"t": 1700000003, "a": "1e3", "b": {"c": "n/a"}}\r',
+        '{"t": 1700000004, "a": 7, "b": {"c": 3}}',
+    ]
+    config = JsonlConfig(path=written(tmp_path, "\n".join(lines)), columns=["a", "b.c"], time="t")
+    values, times, _ = drain(opened(config))
+    np.testing.assert_array_equal(values, [[1, -2.5], [np.nan] * 2, [1, np.nan], [1000, np.nan], [7, 3]])
+    assert times == [round((1700000000 + since) * SECOND) for since in (0.5, 1, 2, 3, 4)]
+    for row in range(len(lines)):
+        source = opened(config)
+        source.go_to(taken(opened(config), row))
+        np.testing.assert_array_equal(source.peek(1).values[0], values[row])
+
+
+@pytest.mark.parametrize("kind", [CsvConfig, JsonlConfig])
+@pytest.mark.parametrize("text", ['"', '"a\n', ",", "x\n", "\n", "#\n", "[", '{"a":'])
+def test_what_goes_on_and_on_without_a_row_is_an_error(tmp_path, kind, text):
+    with pytest.raises(SourceError, match=r"pump.csv: (has no |line 1)"):
+        rows(opened(kind(path=written(tmp_path, text * (400_000 // len(text))))))
 
 
 # When rows are due

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from streamrnn.sources import NO_TIME, SourceError, open_source
+from streamrnn.sources import NO_TIME, SourceError, table_of
 from streamrnn.sources.csv import CsvConfig
 
 SECOND = 10**9
@@ -65,7 +65,7 @@ def read(text, tmp_path, name="pump.csv", kind=CsvConfig, **options):
 
 def opened(table):
     """As the gate opens what it is told in JSON."""
-    return open_source(msgspec.to_builtins(table))
+    return table_of(msgspec.to_builtins(table)).open()
 
 
 def problem(text, tmp_path, **options) -> str:
@@ -243,7 +243,8 @@ def test_rows_that_cannot_be_read_may_be_passed_over(tmp_path):
     path = written(tmp_path, 'a,b\n1,2\n3\n"x,4\n5,6\n7,word\n8,9\nlast\n')
     source = opened(CsvConfig(path=path, bad_rows="skip"))
     assert drain(source, (1,))[0].tolist() == [[1, 2], [5, 6], [8, 9]]
-    assert source.skipped == 4
+    assert source.refused == 4
+    assert source.refusal == f'{path}: line 8 has 1 of 2 cells: "last"'
 
 
 @pytest.mark.parametrize(

@@ -71,11 +71,11 @@ def test_a_message_comes_back(message):
 
 
 def test_the_layout_is_as_documented():
-    frames, vectors = np.arange(5, 15).reshape(2, 5), np.float32([[1, 2, 3]])
-    magic = int.from_bytes(b"srnn\2\0\0\0", "little")
+    frames, vectors = np.arange(5, 17).reshape(2, 6), np.float32([[1, 2, 3]])
+    magic = int.from_bytes(b"srnn\3\0\0\0", "little")
     for kind, size in (("<f4", 4), ("<f8", 8)):
         data = pack(Message(1, 2, 3, frames, vectors.astype(kind), np.array([4.0, 5])))
-        rows = np.array([magic, 1, 2, 3, 2, 1, 3, size, 2, *range(5, 15)], "<i8").tobytes()
+        rows = np.array([magic, 1, 2, 3, 2, 1, 3, size, 2, *range(5, 17)], "<i8").tobytes()
         assert data == rows + np.array([4, 5], "<f8").tobytes() + np.array([1, 2, 3], kind).tobytes()
     assert pack(Message(7)) == np.array([magic, 7, 0, 0, 0, 0, 0, 8, 0], "<i8").tobytes()
 

@@ -20,7 +20,6 @@ import zmq
 
 from streamrnn.kernels.messages import CREDIT, EVICT, OUTPUT, RATE
 from streamrnn.protocol.wire import Message, pack, unpack
-from streamrnn.sources import open_source
 from streamrnn.workers.admission.checkpoint_part import CheckpointPart, kept
 from streamrnn.workers.admission.clients import Clients
 from streamrnn.workers.admission.connections import Connections, open_frontend
@@ -29,9 +28,9 @@ from streamrnn.workers.admission.held_answers import HeldAnswers
 from streamrnn.workers.admission.intake import Intake
 from streamrnn.workers.admission.journal import Journal, JournalFull, NoJournal
 from streamrnn.workers.admission.outbox import Outbox
-from streamrnn.workers.admission.own_source import OwnSource
 from streamrnn.workers.admission.pending import PendingRequests
 from streamrnn.workers.admission.replay import frames_behind, replayed
+from streamrnn.workers.admission.sources import Sources
 from streamrnn.workers.kernels.admission import warm_up
 from streamrnn.workers.worker import Failure, Worker, has_come
 
@@ -42,7 +41,6 @@ FULL_INTERVAL = 0.5  # seconds between looks at the room for the journal
 class Gate:
     """The gate's process: its loop, the credit it has, its orders, and how it stands."""
 
-    own_source: OwnSource
     pending: PendingRequests
 
     def __init__(self, worker: Worker) -> None:
@@ -51,7 +49,6 @@ class Gate:
         self.order = worker.first_order()
         self.order["kept"], outputs = kept(self.order["resume"])
         self.intake = Intake(self.order)
-        source = open_source(self.order["source"])
         self.sent = self.credited = 0  # rows
         self.left = limit(self.order["left"])
         self.rate: float = self.order["rate"]  # of learning, in force for what goes down now,
@@ -65,8 +62,7 @@ class Gate:
         self.frontend = open_frontend(worker, self.order)
         self.messages = worker.socket(zmq.PULL, bind=self.order["to_gate"])
         self.down = worker.socket(zmq.PUSH, connect=self.order["frames_out"])
-        self.outbox = Outbox(self.order, self.intake, self.journal, self.send, lambda: self.own_source.at)
-        self.own_source = OwnSource(worker, self.order, source, self.intake, self.outbox, self)
+        self.outbox = Outbox(self.order, self.intake, self.journal, self.send)
         self.connections = Connections(self.frontend)
         self.answers = HeldAnswers(self.order, self.journal, self.outbox.last_record, self.connections.reply)
         self.eviction = Eviction(
@@ -90,13 +86,14 @@ class Gate:
             self.connections.reply,
             self.answers.accept,
         )
+        self.sources = self.outbox.sources = Sources(worker, self.order, self.intake, self.outbox, self.eviction, self)
         if outputs:
             self.pending.restore(outputs["rows"], outputs["vectors"])
         self.clients = Clients(
             self.order, self.connections, self.answers, self.pending, self.eviction, self.outbox, self
         )
         self.checkpoint = CheckpointPart(
-            worker, self.order, self.intake, self.journal, self.own_source, self.eviction, self.pending, self.send
+            worker, self.order, self.intake, self.journal, self.sources, self.eviction, self.pending, self.send
         )
 
     def run(self) -> None:
@@ -112,7 +109,7 @@ class Gate:
             elif self.open:
                 self.pending.advance()
                 self.clients.take_all()
-                self.own_source.take()
+                self.sources.take()
                 self.outbox.flush()
             self.checkpoint.save()
             self.answers.send()
@@ -137,7 +134,7 @@ class Gate:
         patience = 0.0 if self.replaying and self.may_replay() else math.inf
         if self.listens():
             poller.register(self.frontend.socket, zmq.POLLIN)
-        patience = min(patience, self.own_source.register(poller))
+        patience = min(patience, self.sources.register(poller))
         if self.journal.woken in self.worker.poll(poller, patience, idle=self.has_room()):
             self.journal.heard()
 
@@ -197,7 +194,7 @@ class Gate:
         if order["kind"] == "open":
             start = self.order["journal_start"]
             self.begun = self.intake.seq
-            self.until = self.begun + frames_behind(self.journal, start, self.own_source.position)
+            self.until = self.begun + frames_behind(self.journal, start)
             self.replaying = replayed(self, start)
             self.wanted = order["rate"]
         elif order["kind"] == "checkpoint":
@@ -246,7 +243,7 @@ class Gate:
         if self.order["max_frames"] is not None:
             self.left = limit(self.order["max_frames"] or None)
             self.outbox.write(b"", {"left": finite(self.left)})
-        self.own_source.go_on()
+        self.sources.go_on()
         self.worker.report("open", **self.facts())
 
     def remember(self, number: int, note: dict[str, Any]) -> None:
@@ -255,8 +252,6 @@ class Gate:
             self.pending.forget(note["closed"], number)
         if "left" in note:
             self.left = limit(note["left"])
-        if "source" in note:
-            self.own_source.begin(note["source"])
 
     def facts(self) -> dict[str, Any]:
         """How things are, for the supervisor."""
@@ -271,6 +266,7 @@ class Gate:
             "streams_refused": self.eviction.refused,
             "full": self.outbox.full,
             "rate": self.rate,
+            **self.sources.facts(),
             "journal_begins": self.journal.begins,
             "journal_bytes": self.journal.size(),
             "journal_last": self.journal.last,

@@ -68,8 +68,9 @@ def make_links(net: Network, first: int, last: int, order: dict[str, Any], socke
     state[loop.EPOCH], state[loop.TARGET_WIDTH] = order["epoch"], targets
     ends_in_readout = last == len(net.stages)
     doubles = ends_in_readout and not net.readout.classes
-    extra = net.readout.loss_size if ends_in_readout else targets
-    state[loop.LOSSES] = net.readout.loss_size
+    beside = net.readout.kind.beside(net.readout.size)
+    extra = beside if ends_in_readout else targets
+    state[loop.LOSSES] = beside
     state[loop.OUT_KIND] = OUTPUT if ends_in_readout else FRAMES
     state[loop.OUT_BYTES] = DOUBLE if doubles else FLOAT
     state[loop.FLUSH_AT] = block if ends_in_readout else FLUSH_AT // parameters
@@ -83,7 +84,7 @@ def make_links(net: Network, first: int, last: int, order: dict[str, Any], socke
         rows=np.zeros((block, COLUMNS), np.int64),
         vectors=np.zeros((block, outputs * (2 if doubles else 1)), np.float32),
         extra=np.zeros(block * extra),
-        losses=np.zeros(block * net.readout.loss_size),
+        losses=np.zeros(block * beside),
         clock=np.zeros(2, np.int64),
     )
 

@@ -45,7 +45,9 @@ def _facts(config: Config) -> Iterator[tuple[str, str]]:
     yield "", ""
     yield "predicts", "the next input" if config.predict == "next" else "the target that comes with the frame"
     if config.input.standardize:
-        yield "input", "standardised online"
+        missing = {"refuse": "refused", "fill": "filled in"}[config.input.missing]
+        mask = ", with a mask" if config.input.mask else ""
+        yield "input", f"standardised online, missing readings {missing}{mask}"
     yield (
         "learning",
         f"window {learning.window}, accumulate {learning.accumulate}, "
@@ -53,7 +55,7 @@ def _facts(config: Config) -> Iterator[tuple[str, str]]:
     )
     options = (f"{key} {value:g}" for key, value in msgspec.structs.asdict(config.optimizer).items())
     yield "optimizer", f"{config.optimizer.kind}, {', '.join(options)}"
-    yield "source", config.source.line
+    yield "source", config.source_line
     for number, hosted in enumerate(workers(config), 1):
         names = ", ".join(plan[i].name for i in hosted)
         yield f"worker {number}", f"gate, {names}, publisher, in one process" if config.single else names

@@ -40,6 +40,9 @@ def run(
     source: Annotated[
         str | None, typer.Option(metavar="PATH|-", help="Read this file once, or standard input.")
     ] = None,
+    backfill: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Learn this file first, then what its source brings.")
+    ] = None,
     max_frames: Annotated[int, typer.Option(min=0, metavar="N", help="Stop after N frames; 0 goes on.")] = 0,
     fused: Annotated[
         bool, typer.Option("--fused", help="All workers in one process: the same results to the bit, less memory.")
@@ -60,7 +63,7 @@ def run(
     from streamrnn.workers.worker import Failure, GaveUp
 
     def read() -> Config:
-        settings = load(config, source=source)
+        settings = load(config, source=source, backfill=backfill)
         table = Log(format=log or settings.log.format, level=log_level or settings.log.level)
         return msgspec.structs.replace(settings, log=table)
 
@@ -71,7 +74,7 @@ def run(
     try:
         settings = read()
         logs.set_up(settings.log.format, settings.log.level)
-        if getattr(settings.source, "path", None) == "-" and sys.stdin is None:
+        if settings.reads_stdin and sys.stdin is None:
             raise Failure("standard input is closed, and the source is to read it: open it, or name a file")
         if json and not json.parent.is_dir():
             raise Failure(f"{json}: there is no folder {json.parent} to write it into")
@@ -178,7 +181,7 @@ def facts(supervisor: Any, settings: Config) -> dict[str, Any]:
     return {
         "name": settings.name,
         "network": network_line(settings),
-        "source": settings.source.line,
+        "source": settings.source_line,
         "workers": [(worker.does, worker.pid) for worker in supervisor.workers.values()],
         "sockets": msgspec.structs.asdict(settings.sockets),
         "checkpoints": supervisor.checkpoints,
@@ -198,7 +201,7 @@ def origin(supervisor: Any) -> str:
 def write_samples(settings: Config, samples: list[str], over: threading.Event) -> None:
     """Have the daemon write a line now and then, until it is over."""
     from streamrnn.protocol.keys import Keys
-    from streamrnn.protocol.wire import PREVIEW
+    from streamrnn.protocol.stream_names import PREVIEW
 
     try:
         key = Keys(settings.keys).path if settings.security.curve else None

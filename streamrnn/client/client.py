@@ -8,7 +8,9 @@ there loses no frame and takes none twice.
 import os
 import secrets
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from math import nan
 from threading import RLock
 from typing import Any
@@ -27,11 +29,13 @@ from streamrnn.client.output import Output, outputs_of
 from streamrnn.client.requests import Requests
 from streamrnn.client.sequence import outputs_in, requests_of, written_in
 from streamrnn.client.subscription import Subscription
+from streamrnn.client.times import Time, nanoseconds
 from streamrnn.client.turns import in_turn
 from streamrnn.kernels.frames import BEGIN, ECHO, END, FLAGS
 from streamrnn.kernels.messages import CLOSE
 from streamrnn.model.anomalies import Alarm
 from streamrnn.model.channels import by_name
+from streamrnn.model.entrance import FILL
 from streamrnn.model.feedback import Drawing, Shape, Value
 from streamrnn.model.inputs import largest
 from streamrnn.model.tables import AnyReadout, Forecast
@@ -70,7 +74,8 @@ class Client(Verbs):
         self.readout: AnyReadout = msgspec.convert(facts["readout"], AnyReadout)
         tokens, classes = facts["input"]["kind"] == "tokens", self.readout.classes
         most = largest(facts["input"].get("standardize", False))
-        self._network = Shape(facts["input"]["size"], facts["readout"]["size"], tokens, classes, most)
+        missing = facts["input"].get("missing") == FILL
+        self._network = Shape(facts["input"]["size"], facts["readout"]["size"], tokens, classes, most, missing)
         self.inputs = facts["input"]["kind"]
         self.channels = facts["input"].get("channels")
         self._largest_message: int = facts["largest_message"]  # bytes
@@ -116,29 +121,42 @@ class Client(Verbs):
         *,
         begin: bool = False,
         end: bool = False,
+        time: Time = None,
     ) -> None:
         """Send a frame without waiting for it: an int token or a vector (I,), and its target if the daemon takes one.
 
-        Where the config names its channels, a vector may be a dict or a row of pandas.
+        Where the config names its channels, a vector may be a dict or a row of pandas; with input.missing = "fill"
+        numbers may be NaN or None, and names absent.
         x = None feeds back the target of the frame before, or else what the network said of it.
         Where the daemon predicts the next input, learn=False keeps it from learning this one. begin: forget the
-        stream's state before this frame; end: its sequence ends with it. That a frame was accepted is seen to in the
-        background: by the next call, and by `flush`.
+        stream's state before this frame; end: its sequence ends with it. time: when it was measured, which comes back
+        with its output: a datetime, one without zone being in UTC, or nanoseconds since 1970. That a frame was accepted
+        is seen to in the background: by the next call, and by `flush`.
         Raises ValueError if x or target do not fit, FrameRefused if an earlier frame was refused, DaemonGone if too
         many go unanswered.
         """
-        self._send(stream, x, target, learn, _flags(begin, end))
+        self._send(stream, x, target, learn, _flags(begin, end), time)
         self._keep_up()
 
     @in_turn
-    def send_many(self, X: Any, targets: Any = None, stream: str = "main", learn: bool = True) -> None:
+    def send_many(
+        self,
+        X: Any,
+        targets: Any = None,
+        stream: str = "main",
+        learn: bool = True,
+        *,
+        times: Sequence[int | datetime] | np.ndarray | None = None,
+    ) -> None:
         """Send frames as `send` would, many to a message, which is many times as fast: tokens (n,), or bytes for a
         network that takes them, or vectors (n, I); targets classes (n,) or values (n, K), or None.
 
         Raises ValueError, and nothing has been sent, if any of them does not fit; else as `send`.
         """
         check_name(stream)
-        messages = block_messages(self._network, X, targets, learn and self.predict == "next", self._largest_message)
+        learn = learn and self.predict == "next"
+        stamps = None if times is None else np.array([nanoseconds(each) for each in times], np.int64)
+        messages = block_messages(self._network, X, targets, learn, self._largest_message, stamps)
         for message in messages:
             if stream in self._begin:
                 message.frames[0, FLAGS] |= BEGIN
@@ -166,12 +184,13 @@ class Client(Verbs):
         *,
         begin: bool = False,
         end: bool = False,
+        time: Time = None,
     ) -> Output:
         """Send a frame, see `send`, and wait for its output. Raises ValueError, FrameRefused, DaemonGone."""
         check_name(stream)
         if stream not in self._subscriptions:
             self._subscriptions[stream] = self.subscribe(stream, RETRY)
-        number = self._send(stream, x, target, learn, ECHO | _flags(begin, end))
+        number = self._send(stream, x, target, learn, ECHO | _flags(begin, end), time)
         acknowledgement, results = self._requests.wait_for(number, self.timeout)
         seq = acknowledgement.first
         if output := self._output(stream, seq):
@@ -257,12 +276,13 @@ class Client(Verbs):
         waited = f"no daemon answers at {self._control_endpoint} (waited {self.timeout} s)"
         raise DaemonGone(f"{waited}; is it running{known}?")
 
-    def _send(self, stream: str, x: Any, target: Any, learn: bool, flags: int) -> int:
+    def _send(self, stream: str, x: Any, target: Any, learn: bool, flags: int, when: Time) -> int:
         """Post a frame; its request's number. Raises ValueError, DaemonGone."""
         check_name(stream)
         flags |= BEGIN if stream in self._begin else 0
-        x = by_name(x, self.channels)
-        message = frame_message(self._network, x, target, learn and self.predict == "next", flags)
+        x = by_name(x, self.channels, self._network.missing)
+        learn = learn and self.predict == "next"
+        message = frame_message(self._network, x, target, learn, flags, nanoseconds(when))
         number = self._requests.post(stream, message, self.timeout)
         self._begin.discard(stream)
         return number

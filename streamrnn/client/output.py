@@ -1,11 +1,12 @@
 """What a network said of one frame, and how it is read from a message."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
 
-from streamrnn.kernels.frames import EMIT, FLAGS, INPUT, SEQ, STREAM, places
+from streamrnn.kernels.frames import EMIT, FLAGS, INPUT, SEQ, STREAM, TIME, TIMED, places
 from streamrnn.kernels.readouts import CHANNELS, LOSS
 from streamrnn.protocol.wire import NOTHING, Message
 
@@ -18,6 +19,16 @@ class Output(NamedTuple):
     y: np.ndarray  # (K,) probabilities or values, or (2K,) means and standard deviations
     loss: float  # of what this frame scored, in nats, see `Network.loss`; NaN if it scored nothing
     losses: np.ndarray = NOTHING  # the part of each channel in that (size,); none where targets are classes
+    target: np.ndarray = NOTHING  # what was scored (size,), so where the next input is predicted, this frame's values
+    time: int | None = None  # when the frame was measured, where that is known: nanoseconds since 1970 in UTC
+
+    @property
+    def when(self) -> datetime | None:
+        """The same, to the microsecond."""
+        return None if self.time is None else EPOCH + timedelta(microseconds=self.time // 1000)
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def outputs_of(name: str, message: Message, after: int, scored: dict[int, np.ndarray]) -> Iterator[Output]:
@@ -35,6 +46,9 @@ def outputs_of(name: str, message: Message, after: int, scored: dict[int, np.nda
         if emitted:
             earlier = scored.pop(number, costs)
             costs = earlier if np.isnan(costs[LOSS]) else costs
-            yield Output(name, int(frame[SEQ]), y.copy(), float(costs[LOSS]), costs[CHANNELS:].copy())
+            parts = costs[CHANNELS:].copy()
+            time = int(frame[TIME]) if flags & TIMED else None
+            half = len(parts) // 2
+            yield Output(name, int(frame[SEQ]), y.copy(), float(costs[LOSS]), parts[:half], parts[half:], time)
         elif not np.isnan(costs[LOSS]):
             scored[number] = costs

@@ -9,8 +9,9 @@ from streamrnn.config.config import Config
 from streamrnn.config.words import show
 from streamrnn.kernels.readouts import READOUTS
 from streamrnn.model import channels
+from streamrnn.protocol import stream_names
 from streamrnn.protocol.addresses import EVERYWHERE, host_of, is_local
-from streamrnn.sources import KINDS, Problems
+from streamrnn.sources import KINDS, NoSource, Problems
 
 LONGEST_NAME = 255  # bytes of a file's name
 LONGEST_PATH = 480  # bytes of a folder's path: SQLite's limit of 512, without the names in it
@@ -20,7 +21,7 @@ def problems(config: Config) -> Problems:
     """Each key that must be changed, and why."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", config.name):
         yield "name", f"must be 1 to 64 letters, digits, - or _, not {show(config.name)}"
-    yield from config.source.problems(config.input, config.predict)
+    yield from _source_problems(config)
     yield from _size_problems(config)
     yield from _pipeline_problems(config)
     for key, endpoint in msgspec.structs.asdict(config.sockets).items():
@@ -33,6 +34,27 @@ def problems(config: Config) -> Problems:
             yield key, problem
 
 
+def _source_problems(config: Config) -> Problems:
+    if config.sources and not isinstance(config.source, NoSource):
+        yield "sources", "cannot be beside [source]: make that one of the [[sources]] too"
+    if not config.sources:
+        yield from config.source.problems(config.input, config.predict)
+    for k, table in enumerate(config.sources):
+        for key, problem in table.problems(config.input, config.predict):
+            yield key.replace("source.", f"sources[{k}].", 1), problem
+    if config.backfill:
+        for key, problem in config.backfill.problems(config.input, config.predict):
+            yield key.replace("source.", "backfill.", 1), problem
+    names = [name for _, name in config.named_sources]
+    origins = [table.origin for table in config.all_sources]
+    for what, given in (("stream", names), ("source", origins)):
+        if twice := next((each for each in given if given.count(each) > 1), None):
+            yield "sources", f"has the {what} {show(twice)} twice"
+    for name in names:
+        if reason := stream_names.problem(name):
+            yield "source.stream", f"cannot be {show(name)}: {reason}"
+
+
 def _size_problems(config: Config) -> Problems:
     kind, size = config.input.kind, config.input.size
     for key, value in (("input.size", size), ("readout.size", config.readout.size)):
@@ -40,6 +62,8 @@ def _size_problems(config: Config) -> Problems:
             yield key, f"must be an integer >= 1, not 0 ({_size_0()})"
     if config.input.standardize and kind == "tokens":
         yield "input.standardize", 'needs kind = "vector"; take it out'
+    for key, problem in config.input.entrance.problems():
+        yield f"input.{key}", problem
     if READOUTS[config.readout.name].experts and not config.input.standardize:
         yield "readout.kind", 'cannot be "forecast" without standardize = true in [input]'
     if config.anomaly and not READOUTS[config.readout.name].experts:

@@ -1,6 +1,7 @@
 """The whole file, and what follows from it at once."""
 
 import os
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from streamrnn.config.sections import (
 )
 from streamrnn.model.optimizers import AnyOptimizer
 from streamrnn.model.tables import Anomaly, AnyReadout, Forecast, Input, Layer, Learning
+from streamrnn.protocol.stream_names import SOURCE
 from streamrnn.sources import AnySource, NoSource
 from streamrnn.tables import Section
 
@@ -35,6 +37,8 @@ class Config(Section, frozen=True):
     learning: Learning = Learning()
     pipeline: Pipeline = Pipeline()
     source: AnySource = NoSource()
+    backfill: AnySource | None = None  # a past that is learned first, in the stream of the first source
+    sources: list[AnySource] = msgspec.field(default_factory=list)  # several, in the place of source
     sockets: Sockets = Sockets()
     security: Security = Security()
     state: State = State()
@@ -48,6 +52,34 @@ class Config(Section, frozen=True):
         if self.anomaly and isinstance(self.readout, Forecast):
             readout = msgspec.structs.replace(self.readout, anomaly=self.anomaly)
             msgspec.structs.force_setattr(self, "readout", readout)
+
+    @property
+    def all_sources(self) -> list[AnySource]:
+        """Those of the daemon's own: none where frames come only from clients."""
+        return [table for table in self.sources or [self.source] if not isinstance(table, NoSource)]
+
+    @property
+    def named_sources(self) -> list[tuple[AnySource, str]]:
+        """Each with the name of its stream."""
+        names = (SOURCE if not k else f"{SOURCE} {k + 1}" for k in count())
+        return [(table, table.stream or name) for table, name in zip(self.all_sources, names, strict=False)]
+
+    @property
+    def past(self) -> tuple[AnySource, str] | None:
+        """The past that is learned first, and the name of its stream."""
+        first = next((name for _, name in self.named_sources), SOURCE)
+        return (self.backfill, self.backfill.stream or first) if self.backfill else None
+
+    @property
+    def source_line(self) -> str:
+        """What they read, in a line."""
+        past = [f"first {self.backfill.line}"] if self.backfill else []
+        return "; ".join([*past, *(table.line for table in self.all_sources)]) or self.source.line
+
+    @property
+    def reads_stdin(self) -> bool:
+        """Whether one of them is standard input."""
+        return any(getattr(table, "path", None) == "-" for table in self.all_sources)
 
     @property
     def folder(self) -> Path:
@@ -66,7 +98,7 @@ class Config(Section, frozen=True):
 
     def spec(self) -> dict[str, Any]:
         """What `Network.from_spec` needs."""
-        layers, size = [], self.input.size
+        layers, size = [], self.input.entrance.inputs
         for layer in self.layers:
             layers.append(
                 {
@@ -84,6 +116,8 @@ class Config(Section, frozen=True):
             **{key: value for key, value in msgspec.structs.asdict(self.learning).items() if key != "enabled"},
             "predict": self.predict,
             "standardize": self.input.standardize,
+            "missing": self.input.missing,
+            "mask": self.input.mask,
         }
 
     @property

@@ -57,3 +57,9 @@ def _decimals(text: Any, starts: Any, ends: Any, decimal: Any, powers: Any, valu
 
 
 decimals = kernel(_decimals)
+
+
+def warm_up() -> None:
+    """Have this kernel in memory, from disk if it is there."""
+    text, places = np.frombuffer(b"1", np.uint8), np.zeros(1, np.int64)
+    decimals(text, places, places + 1, ord("."), POWERS, np.empty(1), np.empty(1, np.int64))

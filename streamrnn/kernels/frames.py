@@ -5,6 +5,7 @@
     FLAGS   what to do with it, see below
     TOKEN   the input where it is a token
     TARGET  the target where it is a token
+    TIME    when it was measured, nanoseconds since 1970 in UTC, where it is known (TIMED)
 
 A frame with INPUT advances its stream; a frame with SCORED brings the target of the newest step of its stream, which
 is this frame's own when it has both. So a self-supervised frame x travels as a pair with one SEQ: a SCORED one (x is
@@ -15,8 +16,8 @@ The five ways of processing a sequence are five patterns of these flags, see `st
 
 import numpy as np
 
-SEQ, STREAM, FLAGS, TOKEN, TARGET = range(5)
-COLUMNS = 5
+SEQ, STREAM, FLAGS, TOKEN, TARGET, TIME = range(6)
+COLUMNS = 6
 
 BEGIN = 1  # forget: the state is zeroed before this frame
 INPUT = 2  # an input comes with the frame: step
@@ -26,7 +27,9 @@ END = 16  # the sequence ends here
 NEW = 32  # the number was another stream's before: its statistics are forgotten too
 FEEDBACK = 128  # the input is the target of the frame before if it had one, else what the network said of it
 DISMISS = 512  # an alarm of the stream was none; TARGET: whose, see `kernels.anomaly.alarm`; nothing else comes with it
+GAP = 2048  # all of the target is missing: the row stands in its order, and nothing is scored or learned
 ECHO = 256  # send the output of this frame back to where it came from
+TIMED = 1024  # its time comes with the frame
 LEARN = 64  # from a client of a self-supervised network: this input is also the target of the frame before
 
 

@@ -1,6 +1,6 @@
 """The header of a message and the kinds of messages, see `streamrnn.protocol.wire`."""
 
-MAGIC = int.from_bytes(b"srnn\x02\x00\x00\x00", "little")
+MAGIC = int.from_bytes(b"srnn\x03\x00\x00\x00", "little")
 HEADER = 9
 # positions in the header
 H_MAGIC, H_KIND, H_EPOCH, H_NUMBER, H_FRAMES, H_VECTORS, H_WIDTH, H_BYTES, H_EXTRA = range(HEADER)

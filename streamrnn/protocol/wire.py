@@ -2,7 +2,7 @@
 
     header   9 int64: magic and version, kind, epoch, number, frames, vectors, width of a vector, bytes of a number in
              it, extra numbers
-    frames   (frames, 5) int64, see `streamrnn.kernels.frames`
+    frames   (frames, 6) int64, see `streamrnn.kernels.frames`
     extra    float64: targets of the frames that have one, or the losses of all frames, see `streamrnn.kernels.readouts`
     vectors  (vectors, width): float64 where they have the units of a stream, inputs from outside and values that a
              network says; else float32: probabilities, hidden states, gradients
@@ -27,8 +27,6 @@ if sys.byteorder != "little":
 
 LARGEST_MESSAGE = 1 << 20  # bytes of a client's message; a larger one is refused
 LONGEST_TEXT = 512  # bytes
-PREVIEW = "preview"  # the stream of the live view's samples; its frames are not counted
-ALARMS = "alarms"  # under which alarms are published, beside the outputs that they are in
 
 NO_FRAMES = np.zeros((0, COLUMNS), np.int64)
 NO_VECTORS = np.zeros((0, 0))

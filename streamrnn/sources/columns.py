@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +109,11 @@ def times(cells: Sequence[str], format: TimeFormat, after: int) -> Integers:
         found = times_at_once(np.frombuffer(text.encode(), np.uint8).reshape(-1, width), format)
         if found is not None:
             return found
+    return times_one_by_one(cells, format, after)
+
+
+def times_one_by_one(cells: Sequence[Any], format: TimeFormat, after: int) -> Integers:
+    """As `times`, of values of any kind."""
     read = []
     for cell in cells:
         read.append(after := format.read(cell, after))

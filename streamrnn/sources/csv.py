@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from streamrnn.sources.rows import Table
 
 
-class CsvConfig(TableConfig, frozen=True, tag="csv"):
+class CsvConfig(TableConfig, frozen=True, kw_only=True, tag="csv"):
     delimiter: Literal[",", ";", "\t", "|", " "] | None = None  # " ": runs of blanks
     decimal: Literal[".", ","] | None = None  # the sign before a fraction; the other one may part thousands
 

@@ -33,6 +33,29 @@ class Frames:
             None if self.keys is None else self.keys[start:end],
         )
 
+    def chosen(self, which: "NDArray[np.bool_]") -> "Frames":
+        """Those for which that says so, (n,)."""
+        return Frames(
+            self.values[which],
+            None if self.times is None else self.times[which],
+            None if self.keys is None else [key for key, wanted in zip(self.keys, which, strict=True) if wanted],
+        )
+
+
+def joined(parts: Sequence[Frames]) -> Frames:
+    """All of them, one after the other; parts that are all with times and keys, or all without."""
+    import numpy as np
+
+    some = [part for part in parts if len(part)] or [*parts[:1]]
+    if len(some) == 1:
+        return some[0]
+    values, times, keys = zip(*((part.values, part.times, part.keys) for part in some), strict=True)
+    return Frames(
+        np.concatenate(values),
+        None if times[0] is None else np.concatenate(times),
+        None if keys[0] is None else [key for part in keys for key in part],
+    )
+
 
 def tokens(piece: bytes) -> Tokens:
     """A token (n,) for each byte."""

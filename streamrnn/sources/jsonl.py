@@ -19,7 +19,7 @@ LOOKED_AT = 1000  # objects
 DEEPEST, MOST = 8, 1000  # levels, and items of a list, in which fields are looked for
 
 
-class JsonlConfig(TableConfig, frozen=True, tag="jsonl"):
+class JsonlConfig(TableConfig, frozen=True, kw_only=True, tag="jsonl"):
     """A column is a field here; one within a field has a name such as sensor.temp."""
 
     def find(self, text: bytes, whole: bool, path: str) -> Found | None:

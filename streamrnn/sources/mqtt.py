@@ -13,7 +13,7 @@ import sys
 import threading
 from itertools import combinations
 from socket import IPPROTO_TCP, TCP_NODELAY
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -222,6 +222,10 @@ class MqttConfig(MessageTable, frozen=True, kw_only=True, tag="mqtt"):
         return f"{self.url}, {', '.join(self.topics)}"
 
     @property
+    def origin(self) -> str:
+        return f"{self.url} as {self.client_id}"
+
+    @property
     def address(self) -> tuple[str, int]:
         """Host and port. Raises ValueError."""
         url = urlsplit(self.url)
@@ -239,8 +243,9 @@ class MqttConfig(MessageTable, frozen=True, kw_only=True, tag="mqtt"):
         """The field that is in the topic of a message."""
         return {} if self.key is None or self.level is None else {self.key: filters.level(topic, self.level)}
 
-    def of(self, daemon: str) -> "MqttConfig":
-        return msgspec.structs.replace(self, client_id=self.client_id or f"streamrnn-{daemon}")
+    def completed(self, name: str, input: Input) -> Self:
+        table = super().completed(name, input)
+        return msgspec.structs.replace(table, client_id=self.client_id or f"streamrnn-{name}")
 
     def misfits(self, input: Input) -> Problems:
         yield from super().misfits(input)

@@ -37,8 +37,9 @@ class Pace:
         return min(limit, max(0, math.floor(self._ahead() + EARLY * self.rate) + 1))
 
     def took(self, count: int) -> None:
-        """Count frames that have gone out."""
-        self._given += count
+        """Count frames that have gone out; those before the first question were due before."""
+        if self._start is not None:
+            self._given += count
 
     def _ahead(self) -> float:
         """By how many frames the clock is ahead of what was given."""

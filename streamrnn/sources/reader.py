@@ -6,8 +6,8 @@ from streamrnn.sources.frames import Frames, vectors
 from streamrnn.sources.pace import Pace, RecordedPace
 from streamrnn.sources.ready import Ready
 from streamrnn.sources.rows import LONGEST, NOTHING, Table
-from streamrnn.sources.source import SourceError
-from streamrnn.sources.tape import Tape
+from streamrnn.sources.source import LastingError
+from streamrnn.sources.tape import TOP, Tape
 
 TRIES = 16  # pieces of text without a row in them that are read before others have their turn
 
@@ -24,7 +24,7 @@ class Reader:
     def __init__(self, tape: Tape, look: Look, pace: Pace | RecordedPace) -> None:
         self.tape, self._look = tape, look
         self.ready = Ready(pace)
-        self.skipped = 0  # rows that cannot be read
+        self.refused, self.refusal = 0, ""  # rows that cannot be read and were passed over; why the last
         self.table: Table | None = None
 
     @property
@@ -42,6 +42,8 @@ class Reader:
         if self.table is None and self.tape.start():
             text, whole = self.tape.top()
             self.table = self._look(text, whole, self.tape.path) if text or whole else None
+            if self.table is None and len(text) >= TOP:
+                raise LastingError(f"{self.tape.path}: has no row in its first {TOP:,} bytes; give a table")
         return self.table is not None
 
     def fill(self) -> bool:
@@ -50,7 +52,7 @@ class Reader:
             if self.ready.left:
                 return True
             if self.ready.rows.problem:
-                raise SourceError(self.ready.rows.problem)
+                raise LastingError(self.ready.rows.problem)
             self.tape.drop(self.ready.rows.used, self.ready.rows.used_lines)
             self.ready.have(NOTHING)
             if not self._step():
@@ -69,7 +71,7 @@ class Reader:
         if self.know() and self._parse():
             return True
         if len(tape.text) > LONGEST:
-            raise SourceError(f"{tape.path}: line {tape.line}: no row ends within {LONGEST:,} bytes; give a table")
+            raise LastingError(f"{tape.path}: line {tape.line}: no row ends within {LONGEST:,} bytes; give a table")
         return tape.more() or (tape.whole and (bool(tape.text) or tape.turn()))
 
     def _parse(self) -> bool:
@@ -84,5 +86,5 @@ class Reader:
             tape.fresh = False
         rows = table.rows(tape.text, tape.whole, tape.path, tape.line, self.ready.time)
         self.ready.have(rows)
-        self.skipped += rows.skipped
+        self.refused, self.refusal = self.refused + rows.refused, rows.refusal or self.refusal
         return bool(rows.used or rows.problem)

@@ -19,7 +19,7 @@ class RecordedTable(Rereadable):
     def __init__(self, trail: Trail, look: Look, pace: Pace | RecordedPace, clock: Clock = time.monotonic) -> None:
         self._trail, self._tape, self._clock = trail, FileTape(trail), clock
         self._reader = Reader(self._tape, look, pace)
-        self._waits, self._again = False, -math.inf  # for more to come, and until when
+        self._again = -math.inf  # when to look for more
         self._reader.know()
 
     @property
@@ -32,13 +32,20 @@ class RecordedTable(Rereadable):
         return self._reader.table.units if self._reader.table else {}
 
     @property
-    def skipped(self) -> int:
-        """Rows that could not be read and were passed over."""
-        return self._reader.skipped
+    def refused(self) -> int:  # type: ignore[override]
+        return self._reader.refused
+
+    @property
+    def refusal(self) -> str:  # type: ignore[override]
+        return self._reader.refusal
 
     @property
     def trouble(self) -> str:  # type: ignore[override]
         return self._trail.trouble
+
+    @property
+    def lost(self) -> str:  # type: ignore[override]
+        return self._trail.lost
 
     @property
     def ended(self) -> bool:
@@ -50,6 +57,7 @@ class RecordedTable(Rereadable):
         return list(self._tape.place(*self._reader.ready.place))
 
     def go_to(self, position: Position) -> None:
+        self._again = -math.inf
         if position and (place := Place(*position)).file:
             self._tape.go_to(place)
             self._reader.ready.go_on(place.time)
@@ -84,10 +92,5 @@ class RecordedTable(Rereadable):
 
     def _fill(self) -> None:
         """See that rows are left, if there are more; look for them only when it is time to. Raises SourceError."""
-        if self._reader.ready.left or self._clock() < self._again:
-            return
-        if self._waits:
-            self._trail.trouble = ""
-        self._waits = not self._reader.fill()
-        if self._waits:
+        if not self._reader.ready.left and self._again <= self._clock() and not self._reader.fill():
             self._again = self._clock() + LOOK_AGAIN

@@ -2,17 +2,22 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from streamrnn.model.tables import Input
 from streamrnn.sources.frames import Frames
-from streamrnn.tables import Tagged
+from streamrnn.tables import NonEmpty, Tagged
 
 Position = Any  # a plain value, of what JSON has; None: the beginning
 
 
 class SourceError(OSError):
     """A source that cannot be opened or read; the message is one line that says which and why."""
+
+
+class LastingError(SourceError):
+    """What comes next cannot be read, and never will be: the source has ended there."""
 
 
 class Source:
@@ -35,9 +40,9 @@ class Source:
         return None
 
     def go_to(self, position: Position) -> None:
-        """Go on there, in a run that was resumed. Nothing where what was read does not come again.
+        """Begin there: once before the first `read`, and none is received before. A run that is resumed goes on so.
 
-        Raises SourceError where that place is no longer to be had.
+        Nothing where what was read does not come again. Raises SourceError where that place is no longer to be had.
         """
 
     def delay(self) -> float:
@@ -101,11 +106,24 @@ class Rereadable(Source, ABC):
 Problems = Iterator[tuple[str, str]]  # keys of the config, and what is wrong there
 
 
-class SourceTable(Tagged, frozen=True):
+class SourceTable(Tagged, frozen=True, kw_only=True):
     """The table [source] of one kind, and what follows from it."""
 
     size_0: ClassVar[str] = ""  # what a size of 0 in the config stands for, in words, where this kind knows
     paths: ClassVar[tuple[str, ...]] = ("path",)  # keys that are paths, relative to the config's file
+
+    stream: NonEmpty | None = None  # that its frames make; default: "source", of several "source 2" and so on
+
+    @property
+    def origin(self) -> str:
+        """What its positions are of, in words: from another origin it is read from the beginning."""
+        path = getattr(self, "path", None)
+        return str(Path(path).absolute()) if path not in (None, "-") else f"{self.kind} {path or ''}".strip()
+
+    @property
+    def keyed(self) -> bool:
+        """Whether its frames may be of several streams."""
+        return False
 
     @property
     def line(self) -> str:
@@ -120,12 +138,8 @@ class SourceTable(Tagged, frozen=True):
         """What the numbers in its vectors are called, where this kind knows."""
         return None
 
-    def of(self, daemon: str) -> "SourceTable":
-        """The same with the defaults that follow from the daemon's name."""
-        return self
-
-    def named(self, channels: list[str] | None) -> "SourceTable":
-        """The same where the config gives names to the numbers in its vectors: those of fields, where it has such."""
+    def completed(self, name: str, input: Input) -> Self:
+        """The same with the defaults that follow from the daemon's name and what the network takes."""
         return self
 
     def problems(self, input: Input, predict: str) -> Problems:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import msgspec
 from msgspec import Meta
@@ -35,7 +35,7 @@ class Found(NamedTuple):
     dialect: Dialect | None = None  # of separated cells
 
 
-class TableConfig(SourceTable, frozen=True):
+class TableConfig(SourceTable, frozen=True, kw_only=True):
     """What is not given is found from the first rows."""
 
     size_0: ClassVar[str] = "one for each column of numbers"
@@ -61,6 +61,10 @@ class TableConfig(SourceTable, frozen=True):
             pace = f"{self.rate:g} rows a second" if self.rate else "as fast as it learns"
         return f"{path}, {'and what comes, ' if self.follow else ''}{pace}"
 
+    @property
+    def keyed(self) -> bool:
+        return self.key is not None
+
     def size(self) -> int:
         return len(self.channels() or ())
 
@@ -70,8 +74,8 @@ class TableConfig(SourceTable, frozen=True):
         found = self._found()
         return list(found.fields.channels) if isinstance(found, Found) else None
 
-    def named(self, channels: list[str] | None) -> "TableConfig":
-        return self if self.columns is not None else msgspec.structs.replace(self, columns=channels)
+    def completed(self, name: str, input: Input) -> Self:
+        return self if self.columns is not None else msgspec.structs.replace(self, columns=input.channels)
 
     def misfits(self, input: Input) -> Problems:
         if "\0" in self.path:

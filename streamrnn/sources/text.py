@@ -154,11 +154,6 @@ class TextConfig(SourceTable, frozen=True, tag="text"):
         return open_text(self.path, self.passes, self.rate)
 
 
-def reading(path: str, source: SourceTable) -> TextConfig:
-    """What `--source PATH` means: the text at `path`, once through, at the rate that [source] had."""
-    return TextConfig(path=path, passes=1, rate=source.rate if isinstance(source, TextConfig) else 0.0)
-
-
 def open_text(
     path: str | None, passes: int = 1, rate: float = 0.0, clock: Clock = time.monotonic
 ) -> TextSource | PipeSource:

@@ -26,7 +26,8 @@ class Trail:
     """Files in their order, at a path."""
 
     ends = True  # whether no more comes where none is next
-    trouble = ""  # what is away or was lost, in a line
+    trouble = ""  # what is away, in a line
+    lost = ""  # what of it was lost, in a line
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -67,7 +68,7 @@ class Folder(Trail):
         path = os.path.join(self.path, place.file)
         if self.ends or os.path.exists(path):
             return _found(path, place)
-        self.trouble = f"{path}: is gone, and was read up to line {place.line}: goes on with the next file"
+        self.lost = f"{path}: is gone, and was read up to line {place.line}; goes on with the next file"
         return self._behind(place.file)
 
     def _behind(self, name: str) -> File | None:
@@ -92,15 +93,16 @@ class Growing(Trail):
 
     def first(self) -> File | None:
         try:
-            return File(self.path)
+            file, self.trouble = File(self.path), ""
         except FileNotFoundError:
             self.trouble = f"{self.path}: is not there; waits for it"
             return None
+        return file
 
     def next(self, file: File) -> File | None:
         """The oldest that was changed since; or the same, where it was cut short or written over."""
         if file.is_another_now():
-            self.trouble = f"{file.path}: was cut short or written over at byte {file.offset}; begun at its start anew"
+            self.lost = f"{file.path}: was cut short or written over at byte {file.offset}; begun at its start anew"
             return opened(file.path)
         if _inode(self.path) == file.inode:
             return None
@@ -118,7 +120,7 @@ class Growing(Trail):
             with suppress(SourceError):
                 return _found(path, place)
         file = self.first()
-        self.trouble = (
+        self.lost = (
             f"{self.path}: what was read up to line {place.line} is no longer there, nor what may have come behind; "
             "goes on at the start of what is there now"
         )

@@ -27,7 +27,7 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True):
     frames: int
     sha256: dict[str, str]  # of each other file
     parameters_sha256: str
-    position: int = 0  # frames taken from the daemon's own source
+    position: int = 0  # before 0.3: frames taken from the only source; the gate keeps it since
     last: dict[int, list] = {}  # what can be fed back to each stream, see streamrnn.model.feedback
     tokens: bool = True  # whether that goes in as tokens
     run: str = ""  # the name of a daemon's run, whose journal goes with it

@@ -19,8 +19,8 @@ from streamrnn.storage.manifest import read_manifest
 from streamrnn.workers.admission.eviction import Eviction
 from streamrnn.workers.admission.intake import Intake
 from streamrnn.workers.admission.journal import Journal, JournalFull, NoJournal
-from streamrnn.workers.admission.own_source import OwnSource
 from streamrnn.workers.admission.pending import Echoes, PendingRequests, frame_with
+from streamrnn.workers.admission.sources import Sources
 from streamrnn.workers.worker import Worker
 
 NOTES_FILE, OUTPUTS_FILE = "gate.json", "outputs.safetensors"  # of a checkpoint
@@ -47,13 +47,13 @@ class CheckpointPart:
         order: dict[str, Any],
         intake: Intake,
         journal: Journal | NoJournal,
-        own_source: OwnSource,
+        sources: Sources,
         eviction: Eviction,
         pending: PendingRequests,
         send: Callable[[bytes], Any],
     ) -> None:
         self.worker, self.order, self.intake, self.journal = worker, order, intake, journal
-        self.own_source, self.eviction, self.pending, self.send = own_source, eviction, pending, send
+        self.sources, self.eviction, self.pending, self.send = sources, eviction, pending, send
         self.saving: Snapshot | None = None
 
     def begin(self, number: int, left: int | None, rate: float) -> None:
@@ -61,16 +61,16 @@ class CheckpointPart:
 
         left: frames that may still be let in, None for any number. rate: the learning rate in force.
         """
-        intake, source = self.intake, self.own_source
-        source.ahead = 0
+        intake, sources = self.intake, self.sources
+        sources.lead_no_more()
         self.journal.flush()  # no checkpoint is ahead of the journal, whenever the power goes
         with suppress(JournalFull):  # then less can be removed later
             self.journal.turn()
         self.send(pack(Message(BARRIER, self.order["epoch"], number, frame_with(intake.seq, intake.used))))
-        facts = {"position": source.position, "left": left, "journal": self.journal.last, "rate": rate}
+        facts = {"left": left, "journal": self.journal.last, "rate": rate}
         requests = self.pending.requests
         notes = {**intake.notes(), "requests": requests.facts(), "forgotten": requests.forgotten()}
-        notes |= {"eviction": self.eviction.notes(), "source": source.read_from}
+        notes |= {"eviction": self.eviction.notes(), **sources.notes()}
         self.saving = Snapshot(number, intake.facts() | facts, msgspec.json.encode(notes), dict(self.pending.echoes))
 
     def save(self) -> None:

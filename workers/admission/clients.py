@@ -16,7 +16,8 @@ import zmq
 from streamrnn.kernels.frames import SEQ
 from streamrnn.kernels.messages import ALIVE, GREETING, HURRY, RESEND
 from streamrnn.model.feedback import Drawing
-from streamrnn.protocol.wire import LARGEST_MESSAGE, PREVIEW, Message, WireError, unpack
+from streamrnn.protocol.stream_names import PREVIEW
+from streamrnn.protocol.wire import LARGEST_MESSAGE, Message, WireError, unpack
 from streamrnn.storage.files import NOT_JSON
 from streamrnn.workers.admission.connections import Connections
 from streamrnn.workers.admission.deduplication import MOST_REQUESTS, Progress, Verdict

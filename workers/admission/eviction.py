@@ -17,15 +17,17 @@ from safetensors.numpy import load, save
 
 from streamrnn.kernels.frames import SEQ
 from streamrnn.kernels.messages import EVICT, NAME, RESTORE
+from streamrnn.protocol.stream_names import OWN
 from streamrnn.protocol.wire import Message, as_numbers, as_text, bytes_of, pack, text_of
 from streamrnn.storage.manifest import MANIFEST, CheckpointError, read_manifest
 from streamrnn.storage.network_state import Tensors
-from streamrnn.workers.admission.intake import DAEMONS, OWN, Intake, Refused
+from streamrnn.workers.admission.intake import DAEMONS, Intake, Refused
 from streamrnn.workers.admission.pending import frame_with
 from streamrnn.workers.admission.stream_store import StreamStore
 from streamrnn.workers.worker import Failure
 
 MOST_LEAVING = 16  # streams whose state is on its way to the disk
+IN_USE, NEVER = "their clients are connected, or have requests under way", 'pipeline.evict is "never"'
 KNOWN = "gate"  # the tensor with what the gate knows of a stream, in JSON
 
 
@@ -63,6 +65,7 @@ class Eviction:
         warn: Callable[[str, str], Any],
     ) -> None:
         self.epoch, self.parts, self.most = order["epoch"], order["parts"], order["max_streams"]
+        self.evicts = order["evict"] == "idle"
         self.intake, self.next_record, self.write = intake, next_record, write
         self.is_there, self.in_line, self.be_done, self.warn = is_there, in_line, be_done, warn
         self.disk = StreamStore(Path(order["evicted"]), order["run"], order["journal_start"])
@@ -87,6 +90,10 @@ class Eviction:
         """A number means another stream from now on."""
         self.clients.pop(number, None)
         self.clients[number] = set()
+
+    def touch(self, number: int) -> None:
+        """Frames of a source come for an open stream."""
+        self.clients[number] = self.clients.pop(number, set())
 
     def use(self, number: int, client: bytes) -> None:
         """A client has a request let in to an open stream."""
@@ -119,8 +126,8 @@ class Eviction:
         if name is None:
             self.refused += 1
             raise Refused(
-                f"all {self.most} streams are in use: their clients are connected, or have requests under way; "
-                "close one or raise pipeline.max_streams"
+                f"all {self.most} streams are in use: {IN_USE if self.evicts else NEVER}; close one or raise "
+                "pipeline.max_streams"
             )
         number, record = self.intake.names[name], self.next_record()
         self._take_out(name, record)
@@ -129,6 +136,8 @@ class Eviction:
 
     def _longest_idle(self) -> str | None:
         """The open stream that has been idle for longest, of those whose clients are all gone."""
+        if not self.evicts:
+            return None
         names = {number: name for name, number in self.intake.names.items() if not name.startswith(OWN)}
         self.clients = {number: clients for number, clients in self.clients.items() if number in names}
         for number, clients in self.clients.items():

@@ -17,31 +17,29 @@ from streamrnn.kernels.frames import (
     LEARN,
     SCORED,
     SEQ,
+    TIME,
+    TIMED,
     TOKEN,
 )
 from streamrnn.kernels.messages import FRAMES, NAME
+from streamrnn.model.entrance import FILL
 from streamrnn.model.feedback import Drawing, Last, Shape, Unrolling
-from streamrnn.model.inputs import within
-from streamrnn.protocol.wire import ALARMS, NO_VECTORS, NOTHING, PREVIEW, Message, as_text, pack, text_of
+from streamrnn.model.inputs import beyond, within
+from streamrnn.protocol.stream_names import OWN, PREVIEW, SOURCE, problem
+from streamrnn.protocol.wire import NO_VECTORS, NOTHING, Message, as_text, pack, text_of
+from streamrnn.sources import NO_TIME, Frames
 from streamrnn.storage.checkpoint import by_number
 from streamrnn.workers.admission.journal_entries import Let
 from streamrnn.workers.kernels.admission import check_frames, lay_out
 
-LONGEST_NAME = 255  # bytes
 KNOWN_OF_STREAM = "begun", "waiting", "stale"  # of `Intake`: sets of streams' numbers
-OWN_STREAM = "source"  # the name of the daemon's own stream
-DAEMONS = OWN_STREAM, PREVIEW  # streams that always have a place
-OWN = "~"  # the names of clients' own streams begin with it
+DAEMONS = SOURCE, PREVIEW  # streams that always have a place
 
 
 def check_name(name: str) -> None:
     """Raise Refused if no stream of a client can have that name."""
-    if not 0 < len(name.encode()) <= LONGEST_NAME or "\0" in name:
-        raise Refused(f"a stream's name has 1 to {LONGEST_NAME} bytes and no zero byte")
-    if name == ALARMS:
-        raise Refused(f'alarms are published under "{ALARMS}": give the stream another name')
-    if name.startswith(OWN):
-        raise Refused(f"streams whose names begin with {OWN} are the daemon's")
+    if reason := problem(name):
+        raise Refused(reason)
 
 
 FAULTS = (
@@ -78,10 +76,12 @@ class Intake:
         self.stale: set[int] = set()  # numbers that were another stream's before
         self.begun: set[int] = set()  # streams that have had a frame, and whose sequence has not ended
         self.waiting: set[int] = set()  # streams whose newest frame may still get its target
+        self.newest: dict[int, list[int]] = {}  # of streams of sources: the newest time, see `Screening`
         self.last = {int(number): Last.of(plain) for number, plain in order["last"].items()}  # what can be fed back
         classes = self.target_classes
         size, most = self.inputs or self.classes, order["largest"]
-        self.shape = Shape(size, self.targets or classes, not self.inputs, classes > 0, most)
+        missing = order["missing"] == FILL
+        self.shape = Shape(size, self.targets or classes, not self.inputs, classes > 0, most, missing)
         self.seq = order["frames"]
         self.rows: list[np.ndarray] = []
         self.vectors: list[np.ndarray] = []
@@ -100,6 +100,7 @@ class Intake:
             more = [number for number in self.free if number not in known]  # there may be other places than there were
             self.free = more + [number for number in kept["free"] if number in there]
             self.stale, self.waiting = set(kept["stale"]), set(kept["waiting"])
+            self.newest = {int(number): newest for number, newest in kept.get("newest", {}).items()}
 
     def full(self, name: str) -> bool:
         """Whether there is no place for that stream: clients' own ones have as many as those that clients name."""
@@ -140,12 +141,14 @@ class Intake:
         self.begun.discard(number)
         self.waiting.discard(number)
         self.last.pop(number, None)
+        self.newest.pop(number, None)
         self.stale.add(number)
 
     def evict(self, name: str) -> dict[str, Any]:
         """Close a stream that is to come back; what is known of it, in plain values."""
         number, last = self.names[name], self.last.get(self.names[name])
-        known = {kind: number in getattr(self, kind) for kind in KNOWN_OF_STREAM}
+        known: dict[str, Any] = {kind: number in getattr(self, kind) for kind in KNOWN_OF_STREAM}
+        known["newest"] = self.newest.get(number)
         self.close(name)
         return {"name": name, "last": last.plain() if last else None, **known}
 
@@ -155,29 +158,39 @@ class Intake:
         for kind in KNOWN_OF_STREAM:
             numbers = getattr(self, kind)
             (numbers.add if known[kind] else numbers.discard)(number)
+        if newest := known.get("newest"):
+            self.newest[number] = newest
         if known["last"] is not None:
             self.last[number] = Last.of(known["last"])
 
-    def add_tokens(self, number: int, tokens: np.ndarray) -> None:
-        """Frames of the daemon's own source: a self-supervised stream of tokens."""
-        frames = np.zeros((len(tokens), COLUMNS), np.int64)
-        frames[:, FLAGS], frames[:, TOKEN] = INPUT | EMIT | LEARN, tokens
+    def add_from_source(self, number: int, given: Frames, named: bool) -> None:
+        """Frames of a source, self-supervised. named: the journal has named them, and need not hold them."""
+        frames = np.zeros((len(given), COLUMNS), np.int64)
+        frames[:, FLAGS] = INPUT | EMIT | LEARN
+        tokens = given.values.ndim == 1
+        frames[:, TOKEN] = given.values if tokens else -1
+        if given.times is not None:
+            timed = given.times != NO_TIME
+            frames[timed, TIME] = given.times[timed]
+            frames[timed, FLAGS] |= TIMED
         self.last.pop(number, None)
-        self.add(number, frames, NO_VECTORS, NO_VECTORS, own=True)
+        self.add(number, frames, NO_VECTORS if tokens else given.values, NO_VECTORS, own=True, named=named)
 
-    def add_vectors(self, number: int, vectors: np.ndarray) -> None:
-        """The same for vectors (n, size)."""
-        frames = np.zeros((len(vectors), COLUMNS), np.int64)
-        frames[:, FLAGS], frames[:, TOKEN] = INPUT | EMIT | LEARN, -1
-        self.last.pop(number, None)
-        self.add(number, frames, vectors, NO_VECTORS, own=True)
-
-    def add(self, number: int, frames: np.ndarray, X: np.ndarray, targets: np.ndarray, own: bool = False) -> int:
+    def add(
+        self,
+        number: int,
+        frames: np.ndarray,
+        X: np.ndarray,
+        targets: np.ndarray,
+        own: bool = False,
+        named: bool = False,
+    ) -> int:
         """Let in frames of one stream; X and targets have a row for each where they are vectors. The first SEQ.
 
-        own: they are of the daemon's own source.
+        own: they are of a source of the daemon. named: the journal need not hold them.
         """
-        self.added.append(Let(number, own, frames, X, targets))
+        if not named:
+            self.added.append(Let(number, own, frames, X, targets))
         first, rows = self.seq, np.zeros((2 * len(frames), COLUMNS), np.int64)
         count, begun, waiting, stale = lay_out(
             frames, rows, first, number, number in self.begun, number in self.stale, self.predict_next
@@ -251,8 +264,9 @@ class Intake:
             raise Refused(f"the stop symbol {drawing.until} is outside [0, {self.target_classes})")
 
     def _check_numbers(self, what: str, values: np.ndarray) -> None:
-        if not within(values, self.shape.most):
-            raise Refused(f"the {what} holds NaN or infinity, or a number larger than {self.shape.most:.3g}")
+        most, missing = self.shape.most, self.shape.missing
+        if not within(values, most, missing):
+            raise Refused(f"the {what} holds {beyond(values, most, missing)}")
 
     def _check_vectors(self, count: int, vectors: np.ndarray, size: int) -> None:
         if size and (len(vectors) != count or (count and vectors.shape[1] != size)):
@@ -268,7 +282,7 @@ class Intake:
 
     def notes(self) -> dict[str, Any]:
         """What else a checkpoint keeps of it."""
-        return {"free": self.free, "stale": sorted(self.stale), "waiting": sorted(self.waiting)}
+        return {"free": self.free, "stale": sorted(self.stale), "waiting": sorted(self.waiting), "newest": self.newest}
 
     def replay(self, message: Message) -> None:
         """Note what a message that names a stream says when it goes down again."""

@@ -31,7 +31,7 @@ from streamrnn.storage.files import WRITING, flush_folder, write_file
 from streamrnn.workers.worker import Failure
 
 KIND = b"srnnjrn"
-MAGIC = KIND + b"2"
+MAGIC = KIND + b"3"
 HEAD = struct.Struct("<II")
 SUFFIX = ".segment"
 NAMES = f"[0-9]*{SUFFIX}"

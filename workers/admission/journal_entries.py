@@ -1,12 +1,11 @@
 """What the gate writes into its journal: what came in, before it is laid out as rows, packed small.
 
-    Batch    frames of one or more streams, and what has become of requests
-    Ahead    the next frames of a source that can be read again, by position and checksum
+    Batch    frames of one or more streams, what has become of requests, and where the sources were by then
+    Ahead    the next frames of a source that can be read again, by its position and a checksum
     Control  a message for the pipeline, a note for the gate, or both
 
-An entry with `at`, frames taken from a source that can be read again, comes behind those and before the next of them;
-so it says how many of the frames of an Ahead before it were taken by then. The rest comes behind it, all of them where
-no entry follows.
+An entry says `at` how many frames of the Ahead before it were let in by then. Where no entry follows, it may have been
+any number of those whose streams were open: to open another takes an entry.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from streamrnn.kernels.frames import COLUMNS, DISMISS, FLAGS, INPUT, SCORED, TARGET, TOKEN
+from streamrnn.kernels.frames import COLUMNS, DISMISS, FLAGS, INPUT, SCORED, TARGET, TIME, TIMED, TOKEN
 from streamrnn.model.feedback import Last
 from streamrnn.workers.admission.deduplication import Progress
 
@@ -30,13 +29,14 @@ class Part(msgspec.Struct, array_like=True):
     """Frames of one stream, as `Intake.add` takes them, X and targets of those that have one."""
 
     stream: int
-    own: bool  # from the daemon's own source
+    own: bool  # from a source of the daemon
     count: int
     flags: Column
     tokens: Column
     targets: Column
     vectors: bytes
     scored: bytes
+    times: Rising | None  # of those that have one
 
 
 class Progresses(msgspec.Struct, array_like=True):
@@ -55,16 +55,19 @@ class Progresses(msgspec.Struct, array_like=True):
 class Batch(msgspec.Struct, array_like=True, tag=0):
     """What was let in, and what has become of requests by then."""
 
-    at: int | None
+    at: int
     parts: list[Part]
     requests: dict[bytes, Progresses]
     ended: dict[int, Any]  # streams whose request is done, and what can be fed back to them, see `pack_last`
+    positions: dict[str, Any]  # by what they are of
 
 
 class Ahead(msgspec.Struct, array_like=True, tag=1):
     """These frames of the source come next."""
 
     at: int
+    source: str
+    position: Any
     count: int
     checksum: int
 
@@ -72,7 +75,7 @@ class Ahead(msgspec.Struct, array_like=True, tag=1):
 class Control(msgspec.Struct, array_like=True, tag=2):
     """Anything else."""
 
-    at: int | None
+    at: int
     data: bytes
     note: dict[str, Any] | None
 
@@ -150,6 +153,7 @@ def pack_frames(let: Let) -> Part:
     """See `unpack_frames`."""
     stream, own, frames, X, targets = let
     flags, scored = frames[:, FLAGS], frames[:, FLAGS] & SCORED > 0
+    timed = flags & TIMED > 0
     return Part(
         stream,
         own,
@@ -159,6 +163,7 @@ def pack_frames(let: Let) -> Part:
         pack_column(np.where(scored | (flags & DISMISS > 0), frames[:, TARGET], 0)),
         pack_vectors(X[flags & INPUT > 0]) if X.size else b"",
         pack_vectors(targets[scored]) if targets.size else b"",
+        pack_rising(frames[timed, TIME]) if timed.any() else None,
     )
 
 
@@ -167,6 +172,9 @@ def unpack_frames(part: Part, inputs: int, targets: int) -> Let:
     frames = np.zeros((part.count, COLUMNS), np.int64)
     for column, packed in ((FLAGS, part.flags), (TOKEN, part.tokens), (TARGET, part.targets)):
         frames[:, column] = unpack_column(packed, part.count)
+    if part.times:
+        timed = frames[:, FLAGS] & TIMED > 0
+        frames[timed, TIME] = unpack_rising(part.times, int(timed.sum()))
     X = np.zeros((part.count, inputs))
     Y = np.zeros((part.count, targets))
     if part.vectors:

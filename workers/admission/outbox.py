@@ -7,13 +7,16 @@ import shutil
 from collections import deque
 from collections.abc import Callable
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from streamrnn.protocol.wire import PREVIEW
+from streamrnn.protocol.stream_names import PREVIEW
 from streamrnn.workers.admission.intake import Intake
 from streamrnn.workers.admission.journal import Journal, JournalFull, NoJournal
 from streamrnn.workers.admission.journal_entries import Batch, Control, Entry, encode, joined, pack_frames
 from streamrnn.workers.admission.pending import PendingRequests
+
+if TYPE_CHECKING:
+    from streamrnn.workers.admission.sources import Sources
 
 RESERVE = 1 << 22  # bytes that must be free on the journal's disk
 
@@ -22,10 +25,11 @@ class Outbox:
     """What could not be written down yet, and `full`, why not: "" where there is room.
 
     send(data, rows)  send a message with so many rows of frames down the pipeline
-    at()              for an entry: the place in a source that can be read again; None where the source cannot
+    sources           how many of the frames that the journal has named were let in, and where the others are
     """
 
-    pending: PendingRequests  # whose news are written down; it needs this outbox, so it is given later
+    pending: PendingRequests  # whose news are written down; it needs this outbox, so it is given later, and so are
+    sources: "Sources"
 
     def __init__(
         self,
@@ -33,24 +37,21 @@ class Outbox:
         intake: Intake,
         journal: Journal | NoJournal,
         send: Callable[[bytes, int], Any],
-        at: Callable[[], int | None],
     ) -> None:
-        self.order, self.intake, self.journal, self.send, self.at = order, intake, journal, send, at
+        self.order, self.intake, self.journal, self.send = order, intake, journal, send
         self.waiting: deque[tuple[Entry | None, bytes, int, bool]] = deque()
         self.full = ""
 
     @property
     def unwritten(self) -> bool:
         """Whether there is something that the journal does not know."""
-        rereadable = self.at() is not None
-        added = any(not (let.own and rereadable) for let in self.intake.added)
-        return bool(added or self.pending.news or self.pending.ended)
+        return bool(self.intake.added or self.pending.news or self.pending.ended or self.sources.moved)
 
     @property
     def pressing(self) -> bool:
         """Whether somebody may rely on what is to be written down: what the live view has drawn is worth no flush."""
-        preview, rereadable = self.intake.names.get(PREVIEW), self.at() is not None
-        added = (let.stream for let in self.intake.added if not (let.own and rereadable))
+        preview = self.intake.names.get(PREVIEW)
+        added = (let.stream for let in self.intake.added)
         news = (stream for _, stream in self.pending.news.values())
         return any(stream != preview for stream in chain(added, news))
 
@@ -60,7 +61,8 @@ class Outbox:
         if self.unwritten:
             parts = [pack_frames(let) for let in joined(self.intake.added)]
             pressing = self.pressing
-            batch = Batch(self.at(), parts, *self.pending.take_news())
+            places = self.sources.take_places(self.last_record())
+            batch = Batch(self.sources.at, parts, *self.pending.take_news(), places)
             self.put(batch, self.intake.block() if rows else b"", rows, pressing)
         elif rows:
             self.put(None, self.intake.block(), rows, False)
@@ -77,7 +79,7 @@ class Outbox:
     def write(self, data: bytes, note: dict[str, Any] | None = None, down: bytes = b"", soon: bool = True) -> None:
         """Write a message down and send it, or `down` in its place, behind everything let in so far."""
         self.flush()
-        self.put(Control(self.at(), data, note), down or data, soon=soon)
+        self.put(Control(self.sources.at, data, note), down or data, soon=soon)
 
     def put(self, entry: Entry | None, data: bytes = b"", rows: int = 0, soon: bool = True) -> None:
         """Write an entry down and send `data`, a message or nothing, behind what waits. None: the journal knows.

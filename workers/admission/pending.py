@@ -15,9 +15,10 @@ import numpy as np
 from streamrnn.kernels.frames import COLUMNS, ECHO, FEEDBACK, FLAGS, SEQ, STREAM, TOKEN
 from streamrnn.kernels.messages import ACCEPTED, CLOSE, FRAMES, REFUSED, RESULT
 from streamrnn.model.feedback import Drawing, Last, Unrolling
-from streamrnn.protocol.wire import NOTHING, PREVIEW, Message, as_text
+from streamrnn.protocol.stream_names import OWN, PREVIEW
+from streamrnn.protocol.wire import NOTHING, Message, as_text
 from streamrnn.workers.admission.deduplication import Progress, Requests
-from streamrnn.workers.admission.intake import OWN, Intake, Refused, check_name
+from streamrnn.workers.admission.intake import Intake, Refused, check_name
 from streamrnn.workers.admission.journal_entries import (
     NONE,
     Progresses,

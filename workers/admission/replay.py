@@ -6,90 +6,66 @@ from zlib import crc32
 
 import numpy as np
 
-from streamrnn.kernels.frames import COLUMNS
+from streamrnn.kernels.frames import FLAGS, TIME, TIMED
 from streamrnn.kernels.messages import NAME, RATE
-from streamrnn.protocol.wire import PREVIEW, pack, unpack
+from streamrnn.protocol.stream_names import PREVIEW
+from streamrnn.protocol.wire import pack, unpack
+from streamrnn.sources import Frames
 from streamrnn.workers.admission.journal_entries import Ahead, Batch, Control, decode, unpack_frames
-from streamrnn.workers.worker import Failure
 
 if TYPE_CHECKING:
     from streamrnn.workers.admission.journal import Journal, NoJournal
     from streamrnn.workers.gate import Gate
 
-NO_TOKENS = np.zeros(0, np.int64)
-
 
 def replayed(gate: "Gate", start: int) -> Iterator[None]:
     """Send down again what is in the gate's journal behind record number `start`: a step for each message, at most.
 
-    Raises Failure where the source no longer gives what was taken from it.
+    Raises Failure where a source no longer gives what was taken from it.
     """
-    ahead = NO_TOKENS  # of the source, and comes before anything else
+    sources = gate.sources
     for number, record in gate.journal.after(start):
         entry = decode(record)
-        count = len(ahead) if entry.at is None else entry.at - gate.own_source.position
-        yield from source_again(gate, ahead[:count])
-        ahead = ahead[count:]
+        yield from named_again(gate, entry.at - sources.at)
         if isinstance(entry, Ahead):
-            ahead = read_again(gate, entry)
+            sources.read_again(entry)
         elif isinstance(entry, Control):
-            if begins_source(entry):
-                ahead = NO_TOKENS
             control_again(gate, entry, number)
             yield
         else:
             batch_again(gate, entry)
             yield
-    yield from source_again(gate, ahead[: int(min(len(ahead), gate.left))])
+    yield from named_again(gate, int(min(sources.count_open(), gate.left)))
 
 
-def begins_source(entry: Control) -> bool:
-    """Whether another source is read from there, from its beginning."""
-    return "source" in (entry.note or {})
-
-
-def frames_behind(journal: "Journal | NoJournal", start: int, position: int) -> int:
-    """How many frames are in a journal behind record number `start`; position: of the source, at that record."""
-    count, reached, end = 0, position, position
+def frames_behind(journal: "Journal | NoJournal", start: int) -> int:
+    """How many frames are in a journal behind record number `start`."""
+    count = named = at = 0
     for _, record in journal.after(start):
         entry = decode(record)
-        reached = end if entry.at is None else entry.at
-        end = max(reached, end)
+        count, at = count + entry.at - at, entry.at
         if isinstance(entry, Ahead):
-            end = entry.at + entry.count
+            named, at = entry.count, 0
         elif isinstance(entry, Batch):
             count += sum(part.count for part in entry.parts)
-        elif begins_source(entry):
-            count, position, end = count + reached - position, 0, 0
-    return count + end - position
+    return count + named - at
 
 
-def source_again(gate: "Gate", frames: np.ndarray) -> Iterator[None]:
-    """Let in frames of the source."""
+def named_again(gate: "Gate", count: int) -> Iterator[None]:
+    """Let in so many of the frames that an Ahead has named."""
     most = gate.order["block"] // 2  # each becomes two rows
-    for k in range(0, len(frames), most):
-        gate.own_source.let_in(frames[k : k + most])
+    for k in range(0, count, most):
+        gate.sources.replay(min(most, count - k))
         send_block(gate)
         yield
 
 
-def read_again(gate: "Gate", entry: Ahead) -> np.ndarray:
-    """The frames that were to come next. Raises Failure if they are others now."""
-    source = gate.own_source.rereadable
-    if not source:
-        raise Failure("what was read from a file must be read again, and the config has another source: put it back")
-    frames = source.peek(entry.at, entry.count)
-    if checksum(frames) != entry.checksum:
-        raise Failure(
-            f"{source.where(entry.at, entry.count)} are not what was read there before, and must be taken again: "
-            "put the file back as it was, go back with `streamrnn checkpoints rollback`, or begin anew"
-        )
-    return frames
-
-
-def checksum(frames: np.ndarray) -> int:
+def checksum(frames: Frames) -> int:
     """Of frames of a source."""
-    return crc32(frames.tobytes(), len(frames))
+    found = crc32(frames.values.tobytes(), len(frames))
+    if frames.times is not None:
+        found = crc32(frames.times.tobytes(), found)
+    return crc32("\0".join(frames.keys).encode(), found) if frames.keys is not None else found
 
 
 def control_again(gate: "Gate", entry: Control, number: int) -> None:
@@ -114,19 +90,21 @@ def batch_again(gate: "Gate", entry: Batch) -> None:
     for part in entry.parts:
         let = unpack_frames(part, intake.inputs, intake.targets)
         if let.own:
-            gate.own_source.position += len(let.frames)
             intake.last.pop(let.stream, None)
+            timed = let.frames[:, FLAGS] & TIMED > 0
+            gate.sources.screening.note(let.stream, let.frames[timed, TIME], let.X[timed])
         if let.stream != intake.names.get(PREVIEW):
             gate.took(len(let.frames))
         intake.add(let.stream, let.frames, let.X, let.targets)
+    gate.sources.positions |= entry.positions
     if entry.parts:
         send_block(gate)
 
 
 def send_block(gate: "Gate") -> None:
-    """Send what was let in."""
-    gate.pending.replay_frames(
-        np.concatenate(gate.intake.rows) if gate.intake.rows else np.zeros((0, COLUMNS), np.int64)
-    )
+    """Send what was let in, if anything was."""
+    if not gate.intake.rows:
+        return
+    gate.pending.replay_frames(np.concatenate(gate.intake.rows))
     gate.sent += gate.intake.count
     gate.down.send(gate.intake.block())

@@ -18,11 +18,13 @@ from streamrnn.kernels.frames import (
     SEQ,
     STREAM,
     TARGET,
+    TIME,
+    TIMED,
     TOKEN,
 )
 from streamrnn.kernels.jit import kernel
 
-KNOWN = BEGIN | INPUT | SCORED | EMIT | END | LEARN | FEEDBACK | ECHO | DISMISS
+KNOWN = BEGIN | INPUT | SCORED | EMIT | END | LEARN | FEEDBACK | ECHO | DISMISS | TIMED
 
 
 @kernel
@@ -79,6 +81,7 @@ def lay_out(frames, rows, seq, stream, begun, stale, predict_next):
         row = rows[count]
         row[SEQ], row[STREAM], row[FLAGS], row[TOKEN] = seq + k, stream, flags & ~LEARN, frames[k, TOKEN]
         row[TARGET] = frames[k, TARGET] if flags & (SCORED | DISMISS) else 0
+        row[TIME] = frames[k, TIME] if flags & TIMED else 0
         if begins:
             row[FLAGS] |= BEGIN | NEW if stale else BEGIN
             stale = False

@@ -73,7 +73,7 @@ class Links(NamedTuple):
     rows: np.ndarray  # (block, 5) int64: READY frames that are done and have not been sent,
     vectors: np.ndarray  # (block, floats): GIVEN outputs of theirs, see `chain.outputs`,
     extra: np.ndarray  # float64: and EXTRA numbers, their targets or what they scored
-    losses: np.ndarray  # (block L,) float64: what the newest segment scored, LOSSES numbers a frame
+    losses: np.ndarray  # (block L,) float64: of the newest segment, LOSSES numbers a frame: losses, targets
     clock: np.ndarray  # (2,) int64: a timespec
 
 
@@ -223,6 +223,7 @@ def work(stages, t, links):
         each = state[LOSSES]
         losses = matrix(links.losses, 0, segment.shape[0], each)
         chain.score(stages, t, segment, matrix(targets, 0, scored if width else 0, width), losses)
+        keep_targets(segment, targets, losses[:, each - width :])
         keep(links, segment, output, EMIT, links.losses[: segment.shape[0] * each])
         echo(links, segment, output)
         cut = -1
@@ -235,6 +236,16 @@ def work(stages, t, links):
     state[USED_TARGETS] += scored
     state[DONE_FRAMES] += end - start
     state[HAS_FRAMES] = 1 if end < frames.shape[0] else 0
+
+
+@inlined
+def keep_targets(segment, targets, kept):
+    """Copy the targets (scored width,) of frames that have one into their rows of `kept` (frames, width)."""
+    met, width = 0, kept.shape[1]
+    for k in range(segment.shape[0]):
+        if segment[k, FLAGS] & SCORED:
+            copy(targets[met : met + width], kept[k])
+            met += width
 
 
 @inlined
@@ -315,6 +326,10 @@ def accept(stages, links):
         state[USED_TARGETS] = 0
         state[HAS_FRAMES] = 1 if links.incoming[H_FRAMES] <= links.rows.shape[0] else 0
         state[BAD] += 1 - state[HAS_FRAMES]
+        if state[TARGET_WIDTH] > 0:
+            frames, targets, _ = parts(links.incoming)
+            width = state[TARGET_WIDTH]
+            chain.mark_gaps(frames, matrix(targets, 0, targets.shape[0] // width, width))
     else:
         if kind == RATE:
             for i in range(len(stages)):

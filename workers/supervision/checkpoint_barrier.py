@@ -49,7 +49,6 @@ class CheckpointBarrier:
             frames=gate["frames"],
             sha256=hashes,
             parameters_sha256=checkpoint.parameters_sha256(temporary, len(config.layers) + 1),
-            position=gate["position"],
             last={int(number): last for number, last in gate["last"].items()},
             tokens=config.input.kind == "tokens",
             run=before.run,

@@ -82,6 +82,7 @@ def plan(
         "in_flight": config.pipeline.in_flight,
         "max_streams": config.pipeline.max_streams,
         "places": config.pipeline.places,
+        "evict": config.pipeline.evict,
         "streams": manifest.streams,
         "rate": manifest.rate or 0.0,  # the one that is wanted comes down before the first frame
         "to_gate": f"{sockets}to-gate",
@@ -117,7 +118,8 @@ def plan(
         "history": config.outputs.history,
         "forecast": msgspec.to_builtins(config.readout) if READOUTS[config.readout.name].experts else None,
         "channels": config.input.channels,
-        "losses": READOUTS[config.readout.name].losses(config.readout.size),
+        "targets": config.readout.size if config.predict == "next" and not config.readout.classes else 0,
+        "losses": READOUTS[config.readout.name].beside(config.readout.size),
     }
     workers.append(WorkerHandle(PUBLISHER, "publisher", "publisher", common | order))
     return workers
@@ -133,14 +135,16 @@ def gate_order(config: Config, manifest: Manifest) -> dict[str, Any]:
     tokens, token_targets = config.input.kind == "tokens", config.readout.classes
     return {
         "overload": config.pipeline.overload,
-        "source": msgspec.to_builtins(config.source),
-        "stdin": getattr(config.source, "path", None) == "-",
+        "sources": [(msgspec.to_builtins(table), stream) for table, stream in config.named_sources],
+        "backfill": (msgspec.to_builtins(config.past[0]), config.past[1]) if config.past else None,
+        "stdin": config.reads_stdin,
         "gate": config.sockets.gate,
         "predict": config.predict,
         "input_size": 0 if tokens else config.input.size,
         "classes": config.input.size if tokens else 0,
         "target_size": 0 if token_targets else config.readout.size,
         "largest": largest(config.input.standardize),
+        "missing": config.input.missing,
         "dismissals": len(dismissals(config)),
         "target_classes": config.readout.size if token_targets else 0,
         "frames": manifest.frames,

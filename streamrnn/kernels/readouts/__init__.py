@@ -37,6 +37,10 @@ class Kind(NamedTuple):
         """How many numbers say what a target costs."""
         return 1 if self.classes else CHANNELS + size
 
+    def beside(self, size: int) -> int:
+        """How many numbers of a daemon lie beside an output: what a target costs, and then the target (size,)."""
+        return self.losses(size) + (0 if self.classes else size)
+
 
 READOUTS = {
     "Softmax": Kind(classes=True),
