@@ -12,7 +12,8 @@ import re
 import sys
 import threading
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, Any
+from socket import IPPROTO_TCP, TCP_NODELAY
+from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -47,6 +48,8 @@ WHOLE, LEVEL = "topic:*", re.compile(r"topic:([1-9][0-9]{0,3})")  # as a key: th
 
 class MqttSource(Source):
     """Reads with a thread of paho's. Made, it does nothing until it is asked for its `delay`."""
+
+    acknowledges = True
 
     def __init__(self, table: "MqttConfig", password: str | None, tls: "SSLContext | None") -> None:
         self._table, self._client = table, _client(table, password, tls)
@@ -111,6 +114,7 @@ class MqttSource(Source):
         wanted.MaximumPacketSize = LARGEST
         client.on_connect, client.on_connect_fail = self._on_connect, self._on_connect_fail
         client.on_subscribe, client.on_disconnect = self._on_subscribe, self._on_disconnect
+        client.on_socket_open = self._on_socket_open
         client.on_message, client.on_unsubscribe = self._on_message, self._on_unsubscribe
         host, port = self._table.address
         client.connect_async(host, port, KEEPALIVE, clean_start=False, properties=wanted)
@@ -149,6 +153,9 @@ class MqttSource(Source):
             self._question = self._client.unsubscribe(QUESTION)[1]
 
     # by paho's thread
+
+    def _on_socket_open(self, _: "Client", __: Any, socket: Any) -> None:
+        socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)  # acknowledgements are small, and each would wait for the last
 
     def _on_connect(self, client: "Client", _: Any, flags: Any, reason: Any, __: Any) -> None:
         if reason.is_failure:
@@ -238,8 +245,9 @@ class MqttConfig(MessageTable, frozen=True, kw_only=True, tag="mqtt"):
         """The field that is in the topic of a message."""
         return {} if self.key is None or self.level is None else {self.key: filters.level(topic, self.level)}
 
-    def of(self, daemon: str) -> "MqttConfig":
-        return msgspec.structs.replace(self, client_id=self.client_id or f"streamrnn-{daemon}")
+    def completed(self, name: str, input: Input) -> Self:
+        table = super().completed(name, input)
+        return msgspec.structs.replace(table, client_id=self.client_id or f"streamrnn-{name}")
 
     def misfits(self, input: Input) -> Problems:
         yield from super().misfits(input)
