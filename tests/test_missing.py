@@ -396,7 +396,7 @@ def test_a_table_may_lack_values_and_columns():
         ({"missing": "fill", "standardize": False}, "missing cannot be"),
         ({"missing": "refuse", "mask": True, "standardize": True}, "mask needs"),
         ({"missing": "drop", "standardize": True}, "missing must be"),
-        ({"missing": "fill", "mask": True, "standardize": True}, "even number"),
+        ({"missing": "fill", "mask": True, "standardize": True}, "cannot take a vector and its mask"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings, message):

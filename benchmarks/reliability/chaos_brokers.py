@@ -10,7 +10,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -76,8 +76,9 @@ class Mqtt:
         for message in [self.client.publish(TOPIC, payload(row), qos=1) for row in rows]:
             message.wait_for_publish(PATIENCE)
 
-    def fail(self) -> None:
-        """All that was published has been acknowledged: what the broker loses is its own fault."""
+    def fail(self, last: np.ndarray, all_taken: Callable[[], bool]) -> None:
+        """When the last row is in its state, or has been taken: what it had only acknowledged it would lose."""
+        wait_for(lambda: payload(last) in self.server.state.read_bytes() or all_taken())
         self.server.kill()
         wait_for(lambda: not self.client.is_connected())
         self.server.start()
@@ -103,7 +104,8 @@ class KafkaTopic:
     def publish(self, rows: np.ndarray) -> None:
         self.cluster.produce(TOPIC, [(0, None, payload(row)) for row in rows])
 
-    def fail(self) -> None:
+    def fail(self, last: np.ndarray, all_taken: Callable[[], bool]) -> None:
+        """Go away for a moment."""
         self.cluster.down()
         time.sleep(0.5)
         self.cluster.up()
@@ -147,7 +149,9 @@ def chaos(kind: str, messages: int, kills: int, seed: int = 0) -> dict[str, Any]
         config = CONFIG.format(source=broker.source)
         daemon = stack.enter_context(kept(folder / "daemon", config, "checkpoint_frames = 5000\n"))
         broker.wait_for_daemon()
+        published = 0
         for k, part in enumerate(np.array_split(x, kills + 1)):
+            published += len(part)
             publisher = threading.Thread(target=broker.publish, args=(part,))
             publisher.start()
             if k < kills:
@@ -155,7 +159,7 @@ def chaos(kind: str, messages: int, kills: int, seed: int = 0) -> dict[str, Any]
                 deaths[victim] += 1
                 if victim == "broker":
                     publisher.join()
-                    broker.fail()
+                    broker.fail(part[-1], lambda so_far=published: status_of(daemon)["frames"] >= so_far)
                 else:
                     time.sleep(random_.uniform(0.05, 1.0))
                     kill(daemon, victim, random_)

@@ -29,7 +29,6 @@ from streamrnn.client.output import Output, outputs_of
 from streamrnn.client.requests import Requests
 from streamrnn.client.sequence import outputs_in, requests_of, written_in
 from streamrnn.client.subscription import Subscription
-from streamrnn.client.times import Time, nanoseconds
 from streamrnn.client.turns import in_turn
 from streamrnn.kernels.frames import BEGIN, ECHO, END, FLAGS
 from streamrnn.kernels.messages import CLOSE
@@ -39,6 +38,7 @@ from streamrnn.model.entrance import FILL
 from streamrnn.model.feedback import Drawing, Shape, Value
 from streamrnn.model.inputs import largest
 from streamrnn.model.tables import AnyReadout, Forecast
+from streamrnn.model.times import Time, as_times, nanoseconds
 from streamrnn.model.verbs import BYTES, Verbs
 from streamrnn.protocol.addresses import as_seen_with
 from streamrnn.protocol.keys import load
@@ -155,7 +155,7 @@ class Client(Verbs):
         """
         check_name(stream)
         learn = learn and self.predict == "next"
-        stamps = None if times is None else np.array([nanoseconds(each) for each in times], np.int64)
+        stamps = None if times is None else as_times(times, len(X))
         messages = block_messages(self._network, X, targets, learn, self._largest_message, stamps)
         for message in messages:
             if stream in self._begin:

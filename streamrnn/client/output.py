@@ -1,13 +1,14 @@
 """What a network said of one frame, and how it is read from a message."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
 
 from streamrnn.kernels.frames import EMIT, FLAGS, INPUT, SEQ, STREAM, TIME, TIMED, places
 from streamrnn.kernels.readouts import CHANNELS, LOSS
+from streamrnn.model.times import EPOCH
 from streamrnn.protocol.wire import NOTHING, Message
 
 
@@ -26,9 +27,6 @@ class Output(NamedTuple):
     def when(self) -> datetime | None:
         """The same, to the microsecond."""
         return None if self.time is None else EPOCH + timedelta(microseconds=self.time // 1000)
-
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def outputs_of(name: str, message: Message, after: int, scored: dict[int, np.ndarray]) -> Iterator[Output]:

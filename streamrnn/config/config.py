@@ -118,6 +118,8 @@ class Config(Section, frozen=True):
             "standardize": self.input.standardize,
             "missing": self.input.missing,
             "mask": self.input.mask,
+            "calendar": self.input.calendar,
+            "elapsed": self.input.elapsed,
         }
 
     @property

@@ -18,8 +18,8 @@ OWN, SEPARATE, SIZE, MASK = range(10, 14)
 # columns of Stage.counters
 UPDATES, SKIPPED = range(2)
 # columns of a plan: the frames with an input among those that are processed together
-PLAN_STREAM, PLAN_SLOT, PLAN_ROW, PLAN_TOKEN, PLAN_BEGIN, PLAN_SLIDE = range(6)
-PLAN_COLUMNS = 6
+PLAN_STREAM, PLAN_SLOT, PLAN_ROW, PLAN_TOKEN, PLAN_BEGIN, PLAN_SLIDE, PLAN_TIME = range(7)
+PLAN_COLUMNS = 7
 
 ROWS = 64  # most frames whose pre-activations are computed together
 
@@ -47,8 +47,8 @@ class Stage(NamedTuple):
     versions: np.ndarray  # (versions, P)
     state: np.ndarray  # (streams, state): h, and c where there is one
     stats: np.ndarray  # (streams, numbers) float64: of each channel, see streamrnn.kernels.standardize and entrance
-    experts: np.ndarray  # (streams, numbers) float64: what a readout's experts remember, see streamrnn.kernels.experts
-    settings: np.ndarray  # float64: of those experts
+    experts: np.ndarray  # (streams, numbers) float64: what a readout's experts remember, or a layer of times
+    settings: np.ndarray  # float64: of those experts; of a layer, see streamrnn.kernels.entrance
     work: np.ndarray  # float64: their spare room
     tape: np.ndarray  # (slots, floats): what the way back needs, see streamrnn.kernels.stage
     tokens: np.ndarray  # (slots, W) int64: inputs that are tokens, -1 for vectors
@@ -87,12 +87,15 @@ def allocate(
     mask: bool = False,
     values: bool = False,
     experts: Any = None,
+    settings: Any = None,
+    beside: int = 0,
 ) -> Stage:
     """Buffers for one stage; `gates`, `state` and `stats` in numbers a frame or stream, `tape` in floats a slot.
 
     own: floats of a cell's own parameters; separate: see `kernels.cells.Cell`; size: numbers in a
     vector that is standardised; mask: inputs have one, see `kernels.entrance`; values: outputs are vectors from a
-    readout, which have the units of a stream; experts: a `streamrnn.kernels.experts.memory.Plan`.
+    readout, which have the units of a stream; experts: a `streamrnn.kernels.experts.memory.Plan`; settings, beside: of
+    the times of frames, and how many numbers are remembered of these.
     """
     count, rows = len(params), min(sizes.block, ROWS)
     config = np.array(
@@ -114,8 +117,8 @@ def allocate(
         stats=np.zeros((sizes.streams, stats)),
         tape=buffer(sizes.slots, tape),
         tokens=np.full((sizes.slots, sizes.window), -1, np.int64),
-        experts=np.zeros((sizes.streams, experts.numbers if experts else 0)),
-        settings=experts.settings.copy() if experts else np.zeros(0),
+        experts=np.zeros((sizes.streams, experts.numbers if experts else beside)),
+        settings=experts.settings.copy() if experts else np.array(settings or (), np.float64),
         work=np.zeros(experts.spare if experts else 0),
         input=buffer(0 if needs_dx and not experts else sizes.block, inputs),
         output=buffer(sizes.block, outputs),

@@ -13,7 +13,21 @@ from numba import types
 from streamrnn.kernels import stage
 from streamrnn.kernels.buffers import KIND, PLAN_TOKEN, READOUT, Sizes, stage_at
 from streamrnn.kernels.columns import ACCUMULATE, APPLIED, CLOSED, DELAY, DUE, FRAMES, LEARNED, SLOT, TARGETS, VERSION
-from streamrnn.kernels.frames import BEGIN, COLUMNS, DISMISS, FLAGS, GAP, INPUT, NEW, SCORED, STREAM, TARGET, TOKEN
+from streamrnn.kernels.frames import (
+    BEGIN,
+    COLUMNS,
+    DISMISS,
+    FLAGS,
+    GAP,
+    INPUT,
+    NEW,
+    SCORED,
+    STREAM,
+    TARGET,
+    TIME,
+    TIMED,
+    TOKEN,
+)
 from streamrnn.kernels.instructions import matrix
 from streamrnn.kernels.jit import inlined, kernel, linked
 from streamrnn.kernels.linear import copy, copy_rows
@@ -194,24 +208,28 @@ table_of_frame_buffers, frame_buffers_at = records_of(EXAMPLE_BUFFERS)
 
 
 @kernel
-def step(stages, buffers, stream, flags, token, before, answer):
-    """One frame of a stream, and a target of it or of the one before; token, answer: -1 where they are vectors."""
+def step(stages, buffers, stream, flags, token, before, answer, time):
+    """One frame of a stream, and a target of it or of the one before; token, answer: -1 where they are vectors.
+
+    time: of the frame, where flags have TIMED.
+    """
     buffer = frame_buffers_at(buffers, 0)
     scored = before or flags & SCORED
     X, targets = buffer.x[: 1 if token < 0 else 0], buffer.target[: 1 if scored and answer < 0 else 0]
     frames = buffer.frames[:2]
     for frame in frames:
-        frame[STREAM], frame[FLAGS], frame[TOKEN], frame[TARGET] = stream, flags, token, answer
+        frame[STREAM], frame[FLAGS], frame[TOKEN], frame[TARGET], frame[TIME] = stream, flags, token, answer, time
     frames[0, FLAGS] = SCORED
     run(stages, buffer.schedule, frames[0 if before else 1 :], X, targets, buffer.losses, buffer.y)
 
 
 @kernel
-def run_series(stages, buffers, stream, flags, last, follows, tokens, answers, X, targets, losses, Y):
+def run_series(stages, buffers, stream, flags, last, follows, tokens, answers, X, targets, times, losses, Y):
     """Frames of one stream, one after another, in blocks; `last` are flags that the last one has besides.
 
     tokens (n,), -1 where X (n, I) holds vectors; answers (n,) or targets (n, size), of each frame, or where `follows`
-    of the one before it; losses (n, L) of what each scored. X and targets are float64.
+    of the one before it; times (n,), or (0,) where they are not known; losses (n, L) of what each scored. X and targets
+    are float64.
     """
     buffer, count = frame_buffers_at(buffers, 0), Y.shape[0]
     rows = 2 if follows else 1
@@ -224,6 +242,9 @@ def run_series(stages, buffers, stream, flags, last, follows, tokens, answers, X
             target[STREAM], target[FLAGS], target[TOKEN], target[TARGET] = stream, SCORED, -1, answers[k]
             own[STREAM], own[TOKEN], own[TARGET] = stream, tokens[k], answers[k]
             own[FLAGS] = flags | last if k == count - 1 else flags
+            if times.shape[0] > 0:
+                own[TIME] = times[k]
+                own[FLAGS] |= TIMED
         run(stages, buffer.schedule, frames, X[start:end], targets[start:end], buffer.losses, Y[start:end])
         for k in range(start, end):
             copy(buffer.losses[rows * (k - start)], losses[k])

@@ -2,8 +2,11 @@
 
     values (n,)    x, standardised; what is missing is filled in
     mask (n,)      if it is asked for: 1 where x is missing, else 0
+    calendar (2c,) sine and cosine of the frame's time in each of c periods; 0 where its time is not known
+    elapsed (1,)   if it is asked for: ln of the time since the frame before, in parts of what that is on the average
 
-Whatever else the first layer is to see lies behind these, in an order that is given here.
+Whatever else the first layer is to see lies behind these, in an order that is given here. The settings of the stage say
+what of the last two there is: whether `elapsed`, then the periods in nanoseconds; none where there is neither.
 
 What is missing is taken to be the value last seen, decayed to the mean with the time since: rho^k z, z being that value
 in scales from the mean, k frames ago, and 0 before any was seen. This is the best linear forecast of an autoregression
@@ -16,20 +19,27 @@ see `standardize`, lie for each channel
     shown                its value as it was seen last, filled in or not
     products, squares    sums of z of then and now, and of z of then twice, over two frames in a row
 
-Nothing of it is forgotten where a sequence begins, as nothing is of the statistics.
+Of `elapsed` a row of its own (STEPS,) is remembered: the time of the frame before, the mean time from frame to frame,
+and how many had one. Nothing of all this is forgotten where a sequence begins, as nothing is of the statistics.
 """
 
-from math import isnan
+from math import factorial, floor, isnan
 
-from numba import float32, float64
+from numba import float32, float64, int64
 
 from streamrnn.kernels import standardize
+from streamrnn.kernels.activations import log
+from streamrnn.kernels.frames import NO_TIME
 from streamrnn.kernels.instructions import matrix
 from streamrnn.kernels.jit import inlined, kernel
 
 MEMORY = 4  # numbers for each channel, behind the statistics
+STEPS = 3  # numbers for all, of times
 KEPT = 1.0 - standardize.SLOWEST  # of a sum, with each frame
 ONE, NONE = float32(1), float32(0)
+LONGEST, SHORTEST = 8.0, 1e-3  # of the logarithm at most; parts of the mean, at least
+TURN = 6.283185307179586
+SINE = tuple((-1.0) ** k / factorial(2 * k + 1) for k in range(8, -1, -1))  # of x² in sin x / x
 
 
 def numbers(size: int, fills: bool) -> int:
@@ -55,6 +65,49 @@ def enter(stats, x, mask, out):
     if mask:
         for j in range(size):
             out[size + j] = ONE if isnan(x[j]) else NONE
+
+
+@kernel
+def tell_time(steps, time, settings, row):
+    """Put the calendar and what has elapsed at the end of what the first layer sees, row (I,); steps: of the stream."""
+    out = row[row.shape[0] - 2 * (settings.shape[0] - 1) - (1 if settings[0] > 0.0 else 0) :]
+    for k in range(settings.shape[0] - 1):
+        period = int64(settings[1 + k])
+        out[2 * k], out[2 * k + 1] = NONE, NONE
+        if time != NO_TIME:
+            turns = float64(time % period) / period
+            out[2 * k], out[2 * k + 1] = float32(sine(turns)), float32(sine(turns + 0.25))
+    if settings[0] > 0.0:
+        out[2 * (settings.shape[0] - 1)] = float32(elapsed(steps, time))
+
+
+@kernel
+def elapsed(steps, time):
+    """ln of the time since the frame before in parts of the mean, from -LONGEST to LONGEST; 0 where it is unknown."""
+    if time == NO_TIME:
+        return 0.0
+    last, mean, count = steps[0], steps[1], steps[2]
+    gap = max(float64(time) - last, 0.0)
+    said = 0.0
+    if count > 1.0 and mean > 0.0:
+        said = max(-LONGEST, min(log(max(gap / mean, SHORTEST)), LONGEST))
+    if count > 0.0:
+        steps[1] = mean + max(1.0 / count, standardize.SLOWEST) * (gap - mean)
+    steps[0], steps[2] = float64(time), count + 1.0
+    return said
+
+
+@kernel
+def sine(turns):
+    """sin(2 pi turns), to 1e-11: its Taylor series in the quarter of a turn around 0."""
+    t = turns - floor(turns + 0.5)
+    t = 0.5 - t if t > 0.25 else t
+    t = -0.5 - t if t < -0.25 else t
+    x = TURN * t
+    square, series = x * x, 0.0
+    for coefficient in SINE:
+        series = series * square + coefficient
+    return x * series
 
 
 @kernel

@@ -23,6 +23,7 @@ from streamrnn.kernels.buffers import (
     PLAN_SLIDE,
     PLAN_SLOT,
     PLAN_STREAM,
+    PLAN_TIME,
     PLAN_TOKEN,
     Sizes,
 )
@@ -39,7 +40,7 @@ from streamrnn.kernels.columns import (
     VERSION,
     WINDOW,
 )
-from streamrnn.kernels.frames import BEGIN, END, FLAGS, GAP, INPUT, NEW, SCORED, STREAM, TOKEN
+from streamrnn.kernels.frames import BEGIN, END, FLAGS, GAP, INPUT, NEW, NO_TIME, SCORED, STREAM, TIME, TIMED, TOKEN
 from streamrnn.kernels.jit import kernel
 from streamrnn.kernels.linear import copy
 
@@ -129,6 +130,7 @@ def scan(t, frames, start):
                 window[SLOT] = t.free[t.counters[FREE]]
             row = t.plan[inputs]
             row[PLAN_STREAM], row[PLAN_SLOT], row[PLAN_ROW] = stream, window[SLOT], window[FRAMES]
+            row[PLAN_TIME] = frames[k, TIME] if flags & TIMED else NO_TIME
             row[PLAN_TOKEN], row[PLAN_BEGIN], row[PLAN_SLIDE] = frames[k, TOKEN], flags & (BEGIN | NEW), slide
             window[FRAMES] += 1
             inputs += 1

@@ -25,6 +25,7 @@ from streamrnn.kernels.buffers import (
     PLAN_SLIDE,
     PLAN_SLOT,
     PLAN_STREAM,
+    PLAN_TIME,
     PLAN_TOKEN,
     PREACTIVATIONS,
     READOUT,
@@ -108,10 +109,13 @@ def enter(stages, plan, vectors):
     s = stage_at(stages, 0)
     for r in range(plan.shape[0]):
         if s.config[STANDARDIZE]:
-            stats = s.stats[plan[r, PLAN_STREAM]]
+            stats, steps = s.stats[plan[r, PLAN_STREAM]], s.experts[plan[r, PLAN_STREAM]]
             if plan[r, PLAN_BEGIN] & NEW:
                 stats[:] = 0
+                steps[:] = 0
             entrance.enter(stats, vectors[r], s.config[MASK], s.input[r])
+            if s.settings.shape[0] > 0:
+                entrance.tell_time(steps, plan[r, PLAN_TIME], s.settings, s.input[r])
         else:
             copy(vectors[r], s.input[r])
 

@@ -112,6 +112,8 @@ class Layer:
             separate=self.cell.separate,
             size=entrance.size,
             mask=entrance.mask,
+            settings=entrance.settings,
+            beside=kernels.STEPS if entrance.elapsed else 0,
         )
         self._table: np.ndarray | None = None
         self._sizes = sizes

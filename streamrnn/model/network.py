@@ -13,7 +13,7 @@ from safetensors.numpy import save as save_bytes
 
 from streamrnn.kernels import chain, stage
 from streamrnn.kernels.buffers import OPTIMIZER, Sizes, table_of
-from streamrnn.kernels.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FLAGS, GAP, INPUT, SCORED, STREAM
+from streamrnn.kernels.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FLAGS, GAP, INPUT, SCORED, STREAM, TIMED
 from streamrnn.kernels.jit import link
 from streamrnn.kernels.optimizers import RATE
 from streamrnn.kernels.readouts import CHANNELS, LOSS
@@ -31,6 +31,7 @@ from streamrnn.model.readouts import READOUTS, Forecast, Readout
 from streamrnn.model.rows import put_vector
 from streamrnn.model.series import Series, as_series, parts
 from streamrnn.model.streams import Streams
+from streamrnn.model.times import Time, as_times, nanoseconds
 from streamrnn.model.verbs import Verbs
 from streamrnn.storage import network_state, stream_state
 
@@ -54,6 +55,9 @@ class Network(Verbs):
     missing         "refuse": NaN in a vector is an error; "fill": the value last seen, decaying to the channel's mean,
                     stands in for it (see `streamrnn.kernels.entrance`), and in a target it is not scored
     mask            with "fill": the first layer sees which are missing, and so has twice as many inputs as a vector
+    calendar        of "hour", "day", "week", "year": it sees sine and cosine of the time in these, as two more inputs
+                    each, which are not predicted
+    elapsed         it sees how long ago the frame before was, one more input
     inputs          "tokens" or "vector"; None: where the rest leaves it open, either
     channels        names of the inputs: vectors may come as dicts, rows of pandas or named tuples, in any order
     fresh           draw the weights; else all are zero, for whoever brings others
@@ -79,6 +83,8 @@ class Network(Verbs):
         standardize: bool = False,
         missing: str = REFUSE,
         mask: bool = False,
+        calendar: Sequence[str] = (),
+        elapsed: bool = False,
         inputs: str | None = None,
         channels: Sequence[str] | None = None,
         fresh: bool = True,
@@ -91,8 +97,9 @@ class Network(Verbs):
         self.clip_norm, self.seed, self.predict, self.standardize = clip_norm, seed, predict, standardize
         self._rate = optimizer.learning_rate
         settings.check_layers(self.layers)
-        self._entrance = settings.entrance_of(self.layers[0], standardize, missing, mask)
+        self._entrance = settings.entrance_of(self.layers[0], standardize, missing, mask, calendar, elapsed)
         self.missing, self.mask, self.input_size = missing, mask, self._entrance.size
+        self.calendar, self.elapsed = list(calendar), elapsed
         settings.check_counts(window, accumulate, gradient_delay, streams)
         settings.check_learning(clip_norm, predict, readout, self.input_size)
         self.channels = settings.named_channels(channels, self.input_size)
@@ -185,34 +192,41 @@ class Network(Verbs):
         slots = streams + most_closed(self.accumulate, self.gradient_delay)
         return Sizes(streams, self.window, slots, block, self.gradient_delay + 1, versions)
 
-    def step(self, x: Any, stream: str = "", *, begin: bool = False, end: bool = False) -> np.ndarray:
+    def step(
+        self, x: Any, stream: str = "", *, begin: bool = False, end: bool = False, time: Time = None
+    ) -> np.ndarray:
         """One frame, a vector (I,) or an int token, to an output (K,). None feeds back what the frame before said.
 
         What counts as which is said in `streamrnn.model.inputs`. With missing="fill" numbers in a vector may be NaN,
         None or masked, and names absent.
         begin: forget the stream's state before this frame; end: its sequence ends with this frame. Then nothing is left
-        of the stream but, with standardize=True, its statistics, until `forget`.
+        of the stream but, with standardize=True, its statistics, until `forget`. time: when it was measured, for a
+        calendar and what has elapsed: a datetime, one without zone being in UTC, or nanoseconds since 1970.
         With predict="next", x is first the target of the stream's frame before: that frame is scored and learned from.
         Raises ValueError if x does not fit; nothing has changed then.
         """
         x = by_name(x, self.channels, self._entrance.fills)
+        when = nanoseconds(time)
         with self._lock:
-            return self._run(x, x if self.predict == "next" else None, stream, begin, end)[0]
+            return self._run(x, x if self.predict == "next" else None, when, stream, begin, end)[0]
 
-    def learn(self, x: Any, target: Any, stream: str = "", *, begin: bool = False, end: bool = False) -> float:
+    def learn(
+        self, x: Any, target: Any, stream: str = "", *, begin: bool = False, end: bool = False, time: Time = None
+    ) -> float:
         """One frame and its target; returns the loss in nats, scored before anything is learned from it.
 
         With missing="fill" numbers in the target may be missing too: they are not in the loss, and nothing is learned
         of them; where all are, the loss is NaN.
-        x, begin and end are those of `step`; where the frame before had a target, None feeds that back.
+        x, begin, end and time are those of `step`; where the frame before had a target, None feeds that back.
         Raises ValueError if x or target does not fit, or the network predicts its next input; nothing has changed then.
         """
         if self.predict == "next":
             raise ValueError('this network has predict="next": its targets are its next inputs, call step')
         if target is None:
             raise ValueError("learn needs a target; step takes a frame without one")
+        x, when = by_name(x, self.channels, self._entrance.fills), nanoseconds(time)
         with self._lock:
-            return self._run(by_name(x, self.channels, self._entrance.fills), target, stream, begin, end)[1]
+            return self._run(x, target, when, stream, begin, end)[1]
 
     def run(
         self,
@@ -222,14 +236,16 @@ class Network(Verbs):
         *,
         begin: bool = False,
         end: bool = False,
+        times: Any = None,
         progress: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """A whole array of a stream's frames, tokens (n,) or vectors (n, I): outputs (n, K) and losses (n,) in nats.
 
         The bits are those of `step` on each, or with targets, classes (n,) or values (n, size), of `learn`; a loss is
         of what its frame scored, with predict="next" the frame before it, and NaN if it scored nothing. begin holds
-        for the first frame, end for the last. progress: show a bar on standard error. Ctrl-C comes between two blocks
-        of frames: the network is then as after `step` on those that its KeyboardInterrupt names.
+        for the first frame, end for the last; times (n,) are those of the frames, see `step`. progress: show a bar on
+        standard error. Ctrl-C comes between two blocks of frames: the network is then as after `step` on those that its
+        KeyboardInterrupt names.
         Raises ValueError if anything does not fit; nothing has changed then.
         """
         if targets is not None and self.predict == "next":
@@ -243,7 +259,8 @@ class Network(Verbs):
             answers, values = as_series(targets, self.readout.size, *allowed, tokens=classes)
         if len(answers) != len(tokens):
             raise ValueError(f"{len(tokens)} frames need as many targets, not {len(answers)}")
-        series = Series(tokens, vectors, answers, values, targets is not None)
+        stamps = np.zeros(0, np.int64) if times is None else as_times(times, len(tokens))
+        series = Series(tokens, vectors, answers, values, targets is not None, stamps)
         with self._lock:
             return self._run_series(series, stream, begin, end, progress)
 
@@ -267,10 +284,11 @@ class Network(Verbs):
 
     def _run_part(self, series: Series, stream: str, Y: np.ndarray, losses: np.ndarray, end: bool) -> None:
         """Take frames that begin no sequence, and fill in what comes of them."""
-        number, (tokens, X, answers, targets, scored) = self.names[stream], series
+        number, (tokens, X, answers, targets, scored, times) = self.names[stream], series
         flags, follows = INPUT | EMIT | scored * SCORED, self.predict == "next"
         places = self._stages, self._frame_buffers, number
-        chain.run_series(*places, flags, end * END, follows, tokens, answers, X, targets, losses, Y.view(np.float32))
+        given = tokens, answers, X, targets, times
+        chain.run_series(*places, flags, end * END, follows, *given, losses, Y.view(np.float32))
         gaps = np.isnan(targets).all(axis=1) if len(targets) else np.zeros(len(losses), bool)
         if (scored or follows) and not gaps.all():
             self._streams.losses[number] = losses[np.flatnonzero(~gaps)[-1]].copy()
@@ -347,7 +365,9 @@ class Network(Verbs):
         stream_state.drop(self.stages, self._schedule, number)
         self._streams.give_back(number)
 
-    def _run(self, x: Any, target: Any, stream: str, begin: bool, end: bool) -> tuple[np.ndarray, float]:
+    def _run(
+        self, x: Any, target: Any, time: int | None, stream: str, begin: bool, end: bool
+    ) -> tuple[np.ndarray, float]:
         """The output, and the loss of what this frame scored, NaN if it scored nothing."""
         if x is None:
             x = self._fed_back(stream, begin)
@@ -359,8 +379,8 @@ class Network(Verbs):
         number = self._stream(stream)
         begin = begin or number in self._streams.fresh
         before = target is not None and not scored and not begin
-        flags = INPUT | EMIT | begin * BEGIN | end * END | scored * SCORED
-        chain.step(self._stages, self._frame_buffers, number, flags, token, before, answer)
+        flags = INPUT | EMIT | begin * BEGIN | end * END | scored * SCORED | (time is not None) * TIMED
+        chain.step(self._stages, self._frame_buffers, number, flags, token, before, answer, time or 0)
         y, loss = self._y[0].copy(), nan
         if (scored or before) and self._frames[0 if before else 1, FLAGS] & GAP:
             scored = before = False

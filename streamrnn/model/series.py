@@ -18,16 +18,19 @@ class Series(NamedTuple):
     answers: np.ndarray  # (n,), targets that are classes
     targets: np.ndarray  # (n, size), or (0, size) where they are classes
     scored: bool  # each frame has a target of its own
+    times: np.ndarray  # (n,), or (0,) where they are not known
 
-    def frame(self, k: int, predict: str) -> tuple[Any, Any]:
-        """The input and the target of a frame, as `Network.step` and `learn` take them."""
+    def frame(self, k: int, predict: str) -> tuple[Any, Any, int | None]:
+        """The input, the target and the time of a frame, as `Network.step` and `learn` take them."""
         x = self.X[k] if len(self.X) else int(self.tokens[k])
         answer = self.targets[k] if len(self.targets) else int(self.answers[k])
-        return x, answer if self.scored or predict == "next" else None
+        return x, answer if self.scored or predict == "next" else None, self.times.item(k) if len(self.times) else None
 
     def part(self, part: slice) -> "Series":
         """Some of the frames."""
-        return Series(self.tokens[part], self.X[part], self.answers[part], self.targets[part], self.scored)
+        return Series(
+            self.tokens[part], self.X[part], self.answers[part], self.targets[part], self.scored, self.times[part]
+        )
 
 
 def parts(count: int, progress: bool) -> Iterable[slice]:

@@ -21,13 +21,19 @@ def check_layers(layers: Sequence[Layer]) -> None:
             raise ValueError(f"{above} cannot follow {below}: it takes {above.input_size} inputs")
 
 
-def entrance_of(layer: Layer, standardize: bool, missing: str, mask: bool) -> Entrance:
+def entrance_of(
+    layer: Layer, standardize: bool, missing: str, mask: bool, calendar: Sequence[str], elapsed: bool
+) -> Entrance:
     """What vectors the first layer takes, and how. Raises ValueError where settings do not go together, or with it."""
-    entrance = Entrance(layer.input_size // (2 if mask else 1), standardize, missing, mask)
+    beside = 2 * len(calendar) + elapsed
+    entrance = Entrance(
+        (layer.input_size - beside) // (2 if mask else 1), standardize, missing, mask, tuple(calendar), elapsed
+    )
     for name, problem in entrance.problems():
         raise ValueError(f"{name} {problem}")
-    if entrance.inputs != layer.input_size:
-        raise ValueError(f"{layer} takes no mask: a vector and its mask are an even number of inputs")
+    if entrance.size < 1 or entrance.inputs != layer.input_size:
+        parts = f"a vector{' and its mask' if mask else ''}{f' and {beside} numbers of its time' if beside else ''}"
+        raise ValueError(f"{layer} cannot take {parts}: they are not {layer.input_size} inputs")
     return entrance
 
 

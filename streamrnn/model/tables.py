@@ -32,13 +32,17 @@ class Input(Section, frozen=True):
     size: Size  # number of different tokens, or width of the vector; 0 = as many as this machine has sensors
     standardize: bool = False  # scale each input online to mean 0 and deviation 1 (vectors only)
     missing: Literal["refuse", "fill"] = "refuse"  # NaN in a vector: an error, or the value last seen, decaying
-    mask: bool = False  # the first layer also sees which are missing
+    mask: bool = False  # the first layer also sees which are missing,
+    calendar: list[Literal["hour", "day", "week", "year"]] = msgspec.field(
+        default_factory=list
+    )  # where in these it is,
+    elapsed: bool = False  # and how long ago the frame before was
     channels: list[NonEmpty] | None = None  # names of a vector's numbers, by which clients may give them
 
     @property
     def entrance(self) -> Entrance:
         """How vectors come in."""
-        return Entrance(self.size, self.standardize, self.missing, self.mask)
+        return Entrance(self.size, self.standardize, self.missing, self.mask, tuple(self.calendar), self.elapsed)
 
 
 class Layer(Section, frozen=True):

@@ -97,7 +97,7 @@ def put(kept: Tensors, owners: Sequence[Any], schedule: Schedule, stream: int, f
         stage = owner.stage
         put_one(stage.state[stream], kept[f"{number}.state"])
         put_one(stage.stats[stream], statistics(kept[f"{number}.stats"]))
-        put_one(stage.experts[stream], checked(kept.get(f"{number}.experts", stage.experts[stream])))
+        put_one(stage.experts[stream], checked(stage, kept.get(f"{number}.experts", stage.experts[stream])))
         if frames:
             tokens, tape = kept[f"{number}.tokens"], kept[f"{number}.tape"]
             if (tokens < -1).any() or (tokens >= stage.config[INPUTS]).any():

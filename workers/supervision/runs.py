@@ -25,7 +25,7 @@ from streamrnn.workers.worker import Failure
 
 JOURNALS = "journals"  # the folder of them
 KEYS = {"layers": "layers", "readout": "readout", "optimizer": "optimizer", "predict": "predict"}  # in a config
-KEYS |= {name: f"input.{name}" for name in ("standardize", "missing", "mask")}
+KEYS |= {name: f"input.{name}" for name in ("standardize", "missing", "mask", "calendar", "elapsed")}
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", re.ASCII)
 
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.client.output import EPOCH
-
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Time = datetime | int | None
 
 
@@ -29,3 +28,14 @@ def nanoseconds(time: Any) -> int | None:
     if not -(2**63) < since < 2**63:
         raise ValueError(f"{time!r} is too far from 1970 to be counted in nanoseconds")
     return since
+
+
+def as_times(times: Any, count: int) -> np.ndarray:
+    """The same of `count` times, int64 (count,). Raises ValueError also where they are another number of them."""
+    if len(times) != count:
+        raise ValueError(f"{count} frames need as many times, not {len(times)}")
+    if isinstance(times, np.ndarray) and times.dtype.kind == "M":
+        times = times.astype("datetime64[ns]").astype(np.int64)
+    if isinstance(times, np.ndarray) and times.dtype.kind in "iu":
+        return times.astype(np.int64)
+    return np.array([nanoseconds(each) for each in times], np.int64)
