@@ -4,13 +4,16 @@ A subscription is a stream's name and a zero byte, or nothing for all streams. E
 message on its own topic, so that a client knows from when on it misses nothing. The number in each message's header is
 the place (`streamrnn.kernels.frames.places`) of the last row in its stream's message before, -1 if there was none: who
 hears another one has missed something, and can ask for it while it is in the history.
+
+Who wants all streams, as sinks do, reads the history itself: every message behind a place, and waits there for the next
+one. What sinks have not written yet is in each checkpoint too.
 """
 
 from collections import deque
-from itertools import chain
+from itertools import accumulate, chain
 from math import nan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -40,6 +43,7 @@ SCORE_FILE = "score.safetensors"
 LARGEST_SUBSCRIPTION = 1 << 12  # bytes
 ANSWER = 1 << 20  # bytes of the history in one answer, about
 NONE = -1  # instead of a place or a number
+MOST_WAITING = 64  # who ask for outputs that are still to come; others are answered at once
 
 
 class Score:
@@ -113,28 +117,59 @@ class Score:
         }
 
 
+class Entry(NamedTuple):
+    """A message of outputs."""
+
+    first: int  # the places of its rows
+    last: int
+    data: bytes
+    names: dict[int, str]  # what its streams were called, by their numbers
+
+
+class Kept(msgspec.Struct):
+    """What a checkpoint says of the outputs in it."""
+
+    run: str
+    gone: int  # the place of the last row before them
+    names: list[dict[int, str]]
+
+
 class History:
     """The newest outputs, as the readout sent them, at most so many bytes."""
 
     def __init__(self, most: int) -> None:
         self.most, self.nbytes = most, 0
         self.gone = NONE  # the place of the last row before those that it holds
-        self._messages: deque[tuple[int, int, bytes]] = deque()  # first and last place, and the message
+        self._messages: deque[Entry] = deque()
 
-    def add(self, message: Message, data: bytes) -> None:
+    def add(self, message: Message, data: bytes, names: dict[int, str]) -> None:
         """Keep a message, and let the oldest go."""
         first, last = places(message.frames[[0, -1]]).tolist()
-        self._messages.append((first, last, data))
+        self._messages.append(Entry(first, last, data, names))
         self.nbytes += len(data)
         while self.nbytes > self.most:
-            _, self.gone, data = self._messages.popleft()
-            self.nbytes -= len(data)
+            oldest = self._messages.popleft()
+            self.gone = oldest.last
+            self.nbytes -= len(oldest.data)
+
+    def behind(self, after: int, size: int | None = None) -> list[Entry]:
+        """The messages of all streams with rows behind that place; the first `size` bytes or a few more."""
+        found: list[Entry] = []
+        for entry in reversed(self._messages):  # who asks is mostly near the end
+            if entry.last <= after:
+                break
+            found.append(entry)
+        found.reverse()
+        if size is None:
+            return found
+        sizes = accumulate(len(entry.data) for entry in found)
+        return found[: sum(1 for total in sizes if total <= size) + 1]
 
     def part(self, stream: int, after: int, before: int) -> tuple[list[bytes], int]:
         """Messages of a stream's rows between those places, ANSWER bytes or a few more, and up to where they go."""
         found: list[bytes] = []
         size = 0
-        for first, last, data in self._messages:
+        for first, last, data, _ in self._messages:
             if first >= before or size > ANSWER:
                 return found, min(first, before) - 1
             if last > after:
@@ -161,10 +196,13 @@ class Publisher:
         self.since = np.zeros_like(self.newest)  # the place from which on a number has meant its stream
         self.before = np.full_like(self.newest, NONE)  # the place of the last row that the stream had before that
         self.place = NONE  # of the last row
+        self.floor: int | None = self.order["written"]  # the place up to which sinks have everything; None without any
+        self.waiting: dict[str, dict[str, Any]] = {}  # by who asks: what for, of outputs that are still to come
         self.readout = msgspec.convert(self.order["forecast"], Forecast | None)
         self.alarmed = NONE  # SEQ of the newest alarm
         if self.order["resume"]:
             self.restore(Path(self.order["resume"]))
+        self.begins = self.history.gone
         self.topics = {number: topic(text) for number, text in enumerate(self.order["streams"]) if text}
         self.preview = self.order["streams"].index(PREVIEW) if PREVIEW in self.order["streams"] else -1
         self.wanted = False  # somebody has subscribed; that they are gone again nobody can tell for sure
@@ -188,12 +226,17 @@ class Publisher:
                 for data, *_ in received(self.source, MESSAGES):
                     self.take(data)
                 self.give_credit()
+                self.answer_waiting()
             self.worker.beat(self.facts)
             if self.worker.control in ready:
                 order = self.worker.order()
                 if order["kind"] == "stop":
                     return
-                if order["kind"] == "history":
+                if order["kind"] == "written":
+                    self.floor = order["place"]
+                elif order["kind"] == "history" and order["stream"] is None:
+                    self.tell_all(order)
+                elif order["kind"] == "history":
                     self.tell(order)
 
     def poller(self) -> zmq.Poller:
@@ -258,7 +301,7 @@ class Publisher:
             place = places(message.frames)
             self.newest[message.frames[:, STREAM]] = place
             self.place = int(place[-1])
-            self.history.add(message, data)
+            self.history.add(message, data, self.names(message))
         elif message.kind == NAME:
             self.open(message.number, text_of(message), NONE)
         elif message.kind == EVICT:
@@ -320,12 +363,18 @@ class Publisher:
         counts = int(np.count_nonzero(emits(message))), self.order["losses"] * len(message.frames)
         return bool(streams) and streams <= self.topics.keys() and counts == (len(message.vectors), len(message.extra))
 
+    def names(self, message: Message) -> dict[int, str]:
+        """What the streams of a message are called, by their numbers."""
+        return {number: self.topics[number][:-1].decode() for number in set(message.frames[:, STREAM].tolist())}
+
     def save(self, number: int) -> None:
         """Write what has been counted into the checkpoint that a barrier names."""
         folder = files.temporary_name(Path(self.order["checkpoints"]) / checkpoint.number_name(number))
         places = {"newest": self.newest, "since": self.since, "place": np.array([self.place])}
         relative = {f"relative.{name}": tensor for name, tensor in self.relative.tensors().items()}
         tensors = {name: tensor.copy() for name, tensor in (places | self.score.tensors() | relative).items()}
+        if self.floor is not None:
+            tensors |= packed(self.order["run"], self.history, self.floor)
         self.worker.save(
             number, lambda: {SCORE_FILE: checkpoint.write_tensors(folder / SCORE_FILE, tensors)}, **self.facts()
         )
@@ -339,10 +388,24 @@ class Publisher:
         streams = min(len(self.newest), len(tensors["newest"]))
         self.newest[:streams], self.since[:streams] = tensors["newest"][:streams], tensors["since"][:streams]
         self.place = self.history.gone = int(tensors["place"][0])
+        self.restore_history(tensors)
         self.score.restore(tensors)
         if relative := {name.removeprefix("relative."): tensor for name, tensor in tensors.items() if "." in name}:
             self.relative.restore(relative)  # checkpoints of before 0.2 have none
         self.inputs = manifest.score["inputs"]
+
+    def restore_history(self, tensors: dict[str, np.ndarray]) -> None:
+        """Have again what sinks had not written; what is of another run, gone back from, is not theirs."""
+        if "kept" not in tensors:
+            return
+        about = msgspec.json.decode(tensors["kept_about"].tobytes(), type=Kept)
+        if about.run != self.order["run"]:
+            return
+        self.history.gone = about.gone
+        data, ends = tensors["kept"].tobytes(), np.cumsum(tensors["kept_sizes"]).tolist()
+        for start, end, names in zip([0, *ends], ends, about.names, strict=False):
+            message = unpack(data[start:end])._replace(epoch=self.order["epoch"])
+            self.history.add(message, pack(message), names)
 
     def tell(self, order: dict[str, Any]) -> None:
         """Answer who asks for outputs of before: those of a stream between two places, as far as they are here."""
@@ -353,6 +416,37 @@ class Publisher:
         found, until = self.history.part(number, after, before)
         whole = known and self.history.gone <= after
         self.worker.report("history", found, asker=order["asker"], number=order["number"], whole=whole, until=until)
+
+    def tell_all(self, order: dict[str, Any]) -> None:
+        """Answer who asks for outputs of all streams: messages behind a place, and what their streams are called.
+
+        Where there are none yet, the answer may wait until there are.
+        """
+        found = self.history.behind(order["after"], ANSWER)
+        if not found and order["wait"] and len(self.waiting) < MOST_WAITING:
+            self.waiting[order["asker"]] = order
+            return
+        self.waiting.pop(order["asker"], None)
+        facts = {"run": self.order["run"], "begins": self.begins, "gone": self.history.gone}
+        facts["names"] = [entry.names for entry in found]
+        data = [entry.data for entry in found]
+        self.worker.report("history", data, asker=order["asker"], number=order["number"], **facts)
+
+    def answer_waiting(self) -> None:
+        """Answer those for whom something has come."""
+        for order in [order for order in self.waiting.values() if order["after"] < self.place]:
+            self.tell_all(order)
+
+
+def packed(run: str, history: History, after: int) -> dict[str, np.ndarray]:
+    """What a history has behind a place, as tensors."""
+    entries = history.behind(after)
+    about = Kept(run, max(after, history.gone), [entry.names for entry in entries])
+    return {
+        "kept": np.frombuffer(b"".join(entry.data for entry in entries), np.uint8),
+        "kept_sizes": np.array([len(entry.data) for entry in entries], np.int64),
+        "kept_about": np.frombuffer(msgspec.json.encode(about), np.uint8),
+    }
 
 
 def topic(name: str) -> bytes:

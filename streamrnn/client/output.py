@@ -1,6 +1,6 @@
 """What a network said of one frame, and how it is read from a message."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -31,9 +31,12 @@ class Output(NamedTuple):
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def outputs_of(name: str, message: Message, after: int, scored: dict[int, np.ndarray]) -> Iterator[Output]:
+def outputs_of(
+    name: str | Mapping[int, str], message: Message, after: int, scored: dict[int, np.ndarray]
+) -> Iterator[Output]:
     """The outputs in a message of rows behind that place.
 
+    name: of its stream, or of its streams by their numbers.
     scored: by stream number, losses whose frame's output is in a later message; it is kept up to date.
     """
     vectors, losses = iter(message.vectors), message.extra.reshape(len(message.frames), -1)
@@ -49,6 +52,7 @@ def outputs_of(name: str, message: Message, after: int, scored: dict[int, np.nda
             parts = costs[CHANNELS:].copy()
             time = int(frame[TIME]) if flags & TIMED else None
             half = len(parts) // 2
-            yield Output(name, int(frame[SEQ]), y.copy(), float(costs[LOSS]), parts[:half], parts[half:], time)
+            stream = name if isinstance(name, str) else name[number]
+            yield Output(stream, int(frame[SEQ]), y.copy(), float(costs[LOSS]), parts[:half], parts[half:], time)
         elif not np.isnan(costs[LOSS]):
             scored[number] = costs

@@ -9,6 +9,7 @@ import msgspec
 from streamrnn.config.checks import problems
 from streamrnn.config.config import Config
 from streamrnn.config.explain import explain
+from streamrnn.sinks import AnySink
 from streamrnn.sources import AnySource, reading
 
 IPC = "ipc://"
@@ -70,7 +71,8 @@ def with_paths_in(config: Config, folder: str) -> Config:
     state = replace(config.state, folder=config.state.folder and in_folder(config.state.folder, folder))
     security = replace(config.security, keys=config.security.keys and in_folder(config.security.keys, folder))
     source, sources = source_in(config.source, folder), [source_in(table, folder) for table in config.sources]
-    config = replace(config, source=source, sources=sources)
+    sinks = [sink_in(table, folder) for table in config.sinks]
+    config = replace(config, source=source, sources=sources, sinks=sinks)
     return replace(config, sockets=replace(config.sockets, **sockets), state=state, security=security)
 
 
@@ -78,6 +80,12 @@ def source_in(source: AnySource, folder: str) -> AnySource:
     """The same, a relative path being one in that folder."""
     path = getattr(source, "path", None)
     return source if path in (None, "-") else msgspec.structs.replace(source, path=in_folder(path, folder))
+
+
+def sink_in(sink: AnySink, folder: str) -> AnySink:
+    """The same, relative paths being those in that folder."""
+    paths = {key: getattr(sink, key, None) for key in sink.paths}
+    return msgspec.structs.replace(sink, **{key: in_folder(path, folder) for key, path in paths.items() if path})
 
 
 def is_file(address: str) -> bool:
