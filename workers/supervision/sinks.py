@@ -90,7 +90,7 @@ class SinkProcess:
         self._group.stop()
 
     def status(self) -> list[dict[str, Any]]:
-        """How each sink is: `kind`, `line`, outputs `written` and `missed` since the daemon started, and `trouble`."""
+        """How each sink is: `kind`, `line`, outputs `written` and `missed` by this daemon, `trouble`, and the `pid`."""
         known = self._facts.get("sinks") or [{} for _ in self._config.sinks]
         return [
             {
@@ -98,6 +98,7 @@ class SinkProcess:
                 "line": table.line,
                 **{name: counted[name] + facts.get(name, 0) for name in COUNTS},
                 "trouble": self._died or facts.get("trouble", ""),
+                "pid": self.pid,
             }
             for table, counted, facts in zip(self._config.sinks, self._counted, known, strict=True)
         ]
