@@ -28,8 +28,8 @@ test-long: install
 # The kernels as plain Python, to see that the tests reach every line of them.
 COMMA := ,
 SPACE := $(COMMA:,=) $(COMMA:,=)
-UNITS := $(addprefix tests/test_,$(addsuffix .py,activations cells detectors experts linear network optimizers schedule standardize))
-KERNELS := $(addprefix streamrnn/kernels/,anomaly/* cells/* experts/* readouts/* optimizers/* activations.py linear.py schedule.py stage.py standardize.py)
+UNITS := $(addprefix tests/test_,$(addsuffix .py,activations cells detectors entrance experts linear network optimizers schedule standardize))
+KERNELS := $(addprefix streamrnn/kernels/,anomaly/* cells/* experts/* readouts/* optimizers/* activations.py entrance.py linear.py schedule.py stage.py standardize.py)
 KERNELS := $(subst $(SPACE),$(COMMA),$(KERNELS))
 
 # The five ways of processing a sequence, each on a real task: make modes DATA=FOLDER (see README)

@@ -230,6 +230,14 @@ class Linear(Readout):
     def draw(self, raw, target):
         return raw - target
 
+    def judge(self, raw, target, scales, floors):
+        """Each channel's loss in scales, and the gradient of their sum; target: in scales, which are 0 if unknown."""
+        error = np.where(scales > 0, raw - target, 0.0)
+        return 0.5 * error**2, error
+
+    def in_units(self, losses, scales):
+        return losses * scales**2
+
 
 class Gaussian(Readout):
     """raw = [mean, log_std]; the loss is the negative log-likelihood."""
@@ -246,6 +254,19 @@ class Gaussian(Readout):
         mean, log_std = np.split(raw, 2)
         error = (target - mean) / np.exp(log_std)
         return np.concatenate([-error / np.exp(log_std), 1 - error**2])
+
+    def judge(self, raw, target, scales, floors):
+        """As for `Linear`: a spread is at least its floor, an error at most 8 of them."""
+        mean, log_std = np.split(raw, 2)
+        spread = np.maximum(np.exp(log_std), floors)
+        error = np.clip((target - mean) / spread, -8, 8)
+        slope = np.where((spread > np.exp(log_std)) & (error**2 < 1), 0.0, 1 - error**2)
+        losses = np.log(spread) + 0.5 * error**2 + 0.5 * np.log(2 * np.pi)
+        known = scales > 0
+        return np.where(known, losses, 0.0), np.concatenate([np.where(known, -error / spread, 0.0), known * slope])
+
+    def in_units(self, losses, scales):
+        return losses + np.log(np.where(scales > 0, scales, 1.0))
 
 
 MODULES = {kind.__name__: kind for kind in (RNN, LSTM, GRU, Peephole, Coupled, Softmax, Linear, Gaussian)}
@@ -287,9 +308,10 @@ class Horizon:
 
 
 class Forecast:
-    """The readout of that name, for one stream."""
+    """The readout of that name, for one stream. A target that is NaN in a channel is missing there; see `push`."""
 
-    def __init__(self, size, hidden, lags, seasons, horizons, band, others, forgetting):
+    def __init__(self, size, hidden, lags, seasons, horizons, band, others, forgetting, fills=False):
+        self.known = np.full(size, not fills)  # channels that have had a value, or may not be missing
         self.size, self.lags, self.seasons, self.others, self.beyond = size, lags, seasons, others, (1 - band) / 2
         known = 1 + lags + 2 * len(seasons) + others * (size - 1)
         self.horizons = [
@@ -303,7 +325,14 @@ class Forecast:
             each.waiting = []
 
     def value(self, c, age, unknown):
-        return self.values[c][-1 - age] if age < len(self.values[c]) else unknown
+        value = self.values[c][-1 - age] if age < len(self.values[c]) else np.nan
+        return unknown if np.isnan(value) else value
+
+    def push(self, c, value, mean):
+        """A value; what was forecast, where it is missing, and nothing before the channel's first."""
+        if np.isnan(value) and self.known[c]:
+            value = self.value(c, 0, mean[c]) + self.horizons[c][0].waiting[-1]["mixed"]
+        self.values[c].append(value)
 
     def season_ages(self, frames, late):
         """Of each season: the age of the value that lies whole periods before the target, and of that of now."""
@@ -327,7 +356,7 @@ class Forecast:
         """Of each channel and horizon: mean, spread, lower, upper and weights."""
         if self.hidden and len(self.hidden) > len(self.values[0]):
             for c in range(self.size):
-                self.values[c].append(self.value(c, 0, mean[c]) + self.horizons[c][0].waiting[-1]["mixed"])
+                self.push(c, np.nan, mean)
         self.hidden.append(np.float64(h))
         return [[self.forecast(c, each, mean, scales, floors) for each in self.horizons[c]] for c in range(self.size)]
 
@@ -357,7 +386,8 @@ class Forecast:
                     if each.frames == 1:
                         losses[c], dh = loss, dh + pull
         for c in range(self.size):
-            self.values[c].append(target[c])
+            self.known[c] |= not np.isnan(target[c])
+            self.push(c, target[c], mean)
         return losses, dh
 
     def learn_one(self, c, each, target, mean, s, own_scales, floor, learning):
@@ -403,10 +433,11 @@ class Tail:
 
 
 class Watched:
-    """What the detectors know of one channel: every value, in lists."""
+    """What the detectors know of one channel: every value that was there, in lists."""
 
     def __init__(self, day):
         self.day, self.places = day, min(day, 288)
+        self.frames = 0
         self.values, self.losses, self.levels, self.at = [], [], [], []
         self.means = {k: [] for k in (1, 6, 12, 24)}
         self.tails, self.patience, self.variance = [Tail() for _ in range(10)], np.ones(10), 0.0
@@ -416,7 +447,8 @@ class Watched:
         n = len(self.values)
         before = self.values[-1] if n else value
         self.values.append(value)
-        self.at.append(n * self.places // self.day)
+        self.at.append(self.frames * self.places // self.day)
+        self.frames += 1
         amounts = [self.outside(k, np.mean(self.values[-k:])) for k in self.means]
         self.losses.append(self.loss(error / scale, floor, n + 1) + np.log(scale) if scale else 0.0)
         amounts += [np.mean(self.losses[-5:]), np.mean(self.losses[-30:]), abs(value - self.last_week(before))]
@@ -430,6 +462,11 @@ class Watched:
                 tail.amounts.append(amount)
         return np.array(amounts), evidence
 
+    def miss(self):
+        """The same of a frame in which it is missing."""
+        self.frames += 1
+        return np.zeros(10), np.zeros(10)
+
     def loss(self, error, floor, seen):
         sigma = max(np.sqrt(self.variance), 0.01, floor)
         weight = 4 / (3 + (error / sigma) ** 2) if seen > 10 else 1.0
@@ -439,7 +476,7 @@ class Watched:
     def outside(self, k, y):
         past, now = np.array(self.means[k]), self.at[-1]
         at = np.array(self.at[:-1])
-        if len(past) < self.day:
+        if self.frames <= self.day:
             windows = [past[at >= now - 13]]
         else:
             centres = [now - day * self.places for day in range(1, 15)]
@@ -451,8 +488,9 @@ class Watched:
     def last_week(self, before):
         now, at = self.at[-1], np.array(self.at)
         for days in (7, 1):
-            if now >= days * self.places:
-                return np.mean(np.array(self.values)[at == now - days * self.places])
+            then = np.array(self.values)[at == now - days * self.places]
+            if len(then):
+                return np.mean(then)
         return before
 
 
@@ -461,6 +499,7 @@ class Judge:
 
     def __init__(self, normal, threshold):
         self.normal, self.threshold = normal, threshold
+        self.near = self.usual = self.there = 0
         self.scores, self.rests, self.frames = Tail(), [], 0
         self.departed = self.open = False
         self.newest = self.quiet = 0
@@ -470,7 +509,8 @@ class Judge:
         self.frames += 1
         score = max(each.sum() for each in evidence) / 3
         rarity = self.scores.evidence(score)
-        self.scores.amounts.append(score)
+        if not np.isnan(values).all():
+            self.scores.amounts.append(score)
         threshold = self.threshold + 0.3 * np.log10(max(self.frames, 100) / 3000)
         departure = self.depart(np.array(values))
         event = self.event(score >= threshold or self.departed)
@@ -478,11 +518,14 @@ class Judge:
         return [score, rarity, threshold, event, age, departure, self.departed]
 
     def depart(self, values):
-        if self.frames == 1:
-            self.near = self.usual = values
-        self.near = self.near + 0.2 * (values - self.near)
+        there = ~np.isnan(values)
+        self.there = self.there + there
+        first = there & (self.there == 1)
+        self.near, self.usual = (np.where(first, values, mean) for mean in (self.near, self.usual))
+        self.near = np.where(there, self.near + 0.2 * (values - self.near), self.near)
         if not self.departed:
-            self.usual = self.usual + max(1 / self.frames, 1 / 400) * (values - self.usual)
+            rate = np.maximum(1 / np.maximum(self.there, 1), 1 / 400)
+            self.usual = np.where(there, self.usual + rate * (values - self.usual), self.usual)
         rest = self.near - self.usual
         if self.frames <= self.normal:
             self.rests.append(rest)
@@ -726,3 +769,69 @@ class Channel:
             return 0.0, 0.0, 0.0
         step = float(Decimal(x) - self.newest)
         return float(np.sign(step)) * 12**0.5, abs(step) / 12**0.5, 1.0
+
+
+class Entrance:
+    """What the first layer sees of one stream's vectors, of which some numbers are NaN; keeps all that was shown."""
+
+    def __init__(self, size, mask):
+        self.mask, self.channels = mask, [Channel() for _ in range(size)]
+        self.shown = [[] for _ in range(size)]  # one number or NaN for each frame
+
+    def enter(self, x):
+        for channel, shown, value in zip(self.channels, self.shown, x, strict=True):
+            if not np.isnan(value):
+                channel.observe(value)
+            shown.append(np.nan if np.isnan(value) else channel.standardized(value))
+        values = [self.filled(np.array(shown)) for shown in self.shown]
+        return np.array([*values, *np.isnan(x)] if self.mask else values, np.float64)
+
+    def filled(self, shown):
+        """The newest number, or where it is NaN, the last that is not times rho to the frames since."""
+        there = np.flatnonzero(~np.isnan(shown))
+        if not len(there):
+            return 0.0
+        then, now = shown[:-1], shown[1:]
+        both = ~np.isnan(then + now)
+        then, now = then[both], now[both]
+        weights = 0.999 ** np.arange(len(then))[::-1]
+        squares = weights @ then**2
+        rho = np.clip(weights @ (then * now) / squares, 0, 1) if squares > 0 else 1.0
+        return rho ** (len(shown) - 1 - there[-1]) * shown[there[-1]]
+
+
+class FillingNetwork(NaiveNetwork):
+    """The same for vectors that are standardised, and whose numbers may be missing, NaN, in inputs and targets."""
+
+    def __init__(self, net, optimizer, mask=False, **settings):
+        super().__init__(net, optimizer, **settings)
+        self.size, self.mask = net.input_size, mask
+        self.targets = net.readout.size
+
+    def stream(self, name):
+        s = super().stream(name)
+        if not hasattr(s, "entrance"):
+            s.entrance, s.channels = Entrance(self.size, self.mask), [Channel() for _ in range(self.targets)]
+            s.relative = 0.0  # the loss of the newest target in scales
+            s.losses = np.full(self.targets, np.nan)  # of its channels, in the units of the stream
+        return s
+
+    def forward(self, s, x):
+        return super().forward(s, s.entrance.enter(x))
+
+    def score(self, s, target):
+        there = ~np.isnan(target)
+        if not there.any():
+            return np.nan
+        judged = [c.judged(x) if known else (0, 0, 0) for c, x, known in zip(s.channels, target, there, strict=True)]
+        target_in_scales, scales, floors = np.array(judged, np.float64).T
+        frame = s.window[-1]
+        losses, frame.draw = self.readout.judge(frame.raw, target_in_scales, scales, floors)
+        s.relative, s.losses = losses.sum(), np.where(there, self.readout.in_units(losses, scales), np.nan)
+        s.last_loss = np.nansum(s.losses)
+        for channel, value in zip(s.channels, target, strict=True):
+            if not np.isnan(value):
+                channel.observe(value)
+        if len(s.window) == self.window:
+            self.close(s)
+        return s.last_loss

@@ -230,7 +230,7 @@ def test_a_message_holds_as_many_frames_as_its_bytes_allow(vectors):
         vectors.refused += 1
         steps = [client.step(x, stream="small", begin=not k).y for k, x in enumerate(data[-20:])]
         client.forget("big")
-    assert count > 18_000
+    assert count > 16_000
     assert np.array_equal(result.vectors, steps[-1:])
 
 

@@ -113,7 +113,11 @@ def test_the_text_config_is_the_one_of_the_readme():
         ("[input]", "[input", "at line 7"),
         ("passes = 0", "passes = [", f"at line {LAST + 1}, the end of the file"),
         ("passes = 0", "passes = 0\npasses = 0", f"at line {LAST + 1}"),
-        ("[source]", "[[source]]", '"source" must be a table whose kind is "text", "sensors" or "none", not a list'),
+        (
+            "[source]",
+            "[[source]]",
+            '"source" must be a table whose kind is "text", "csv", "jsonl", "sensors" or "none", not a list',
+        ),
         ("passes = 0", 'path = ""', '"source.path" must be a string of at least one character'),
         ("passes = 0", 'path = "a\\u0000b"', '"source.path" holds a NUL character'),
         ("[source]", '[state]\nfolder = "a\\u0000b"\n[source]', '"state.folder" holds a NUL character'),

@@ -30,15 +30,20 @@ def observed(settings, row, values, errors, scales, floors):
     """Amounts and evidence (size, detectors) after one frame."""
     envelope.enter(settings, row)
     for c in range(len(values)):
-        detectors.observe(settings, row, c, values[c], errors[c], scales[c], floors[c])
+        if np.isnan(values[c]):
+            detectors.miss(settings, row, c)
+        else:
+            detectors.observe(settings, row, c, values[c], errors[c], scales[c], floors[c])
     channels = row[CHANNELS_AT:].reshape(len(values), -1)
     return [channels[:, at : at + COUNT] for at in (AMOUNTS_AT, EVIDENCE_AT)]
 
 
+@pytest.mark.parametrize("missing", [0.0, 0.1, 0.6])
 @pytest.mark.parametrize("day", [24, 50, 700], ids=["24 frames", "50 frames", "more frames than places"])
-def test_amounts_and_evidence_are_those_of_an_oracle_that_keeps_every_value(day):
+def test_amounts_and_evidence_are_those_of_an_oracle_that_keeps_every_value(day, missing):
+    """missing: the share of values that are, and in stretches of 20 frames too."""
     rng = np.random.default_rng(day)
-    settings, row = kernels(2, day)
+    settings, row = kernels(2, day, fills=missing > 0)
     oracles = [naive.Watched(day) for _ in range(2)]
     for t in range(1500):
         values = np.sin(2 * np.pi * t / day) + rng.standard_t(3, size=2) * [0.1, 1.0] + 3 * (t > 900)
@@ -47,8 +52,13 @@ def test_amounts_and_evidence_are_those_of_an_oracle_that_keeps_every_value(day)
             np.array([1.5, 0.0 if t < 50 else 2.0]),
             np.array([0.1, 0.02]),
         )
+        gone = (rng.random(2) < missing / 2) | (np.random.default_rng(t // 20).random(2) < missing / 2)
+        values[gone] = np.nan
         amounts, evidence = observed(settings, row, values, errors, scales, floors)
-        wanted = [each.observe(*of) for each, *of in zip(oracles, values, errors, scales, floors, strict=True)]
+        wanted = [
+            each.miss() if np.isnan(value) else each.observe(value, *of)
+            for each, value, *of in zip(oracles, values, errors, scales, floors, strict=True)
+        ]
         np.testing.assert_allclose(amounts, [each[0] for each in wanted], rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(evidence, [each[1] for each in wanted], rtol=1e-6, atol=1e-6)
 
@@ -67,17 +77,23 @@ def test_a_tail_is_exact_as_long_as_it_is_kept_and_near_later():
         assert tail.evidence(kept, asked) == pytest.approx(oracle.evidence(asked), abs=0.15)
 
 
-def test_facts_are_those_of_an_oracle():
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_facts_are_those_of_an_oracle(missing):
     """Score, rarity, threshold, event and its age; two channels that leave their normal state now and then."""
     rng = np.random.default_rng(3)
-    settings, row = kernels(2, 50, normal=200)
+    settings, row = kernels(2, 50, normal=200, fills=missing > 0)
     oracles, judge = [naive.Watched(50) for _ in range(2)], naive.Judge(normal=200, threshold=2.4)
     events = []
     for t in range(3000):
         shift = np.array([3.0, -1.0]) * (t % 700 > 650 or 1500 < t < 1520)
         values = np.sin(t / 8) + rng.normal(size=2) * [0.3, 1.0] + shift
         errors = rng.normal(size=2)
-        amounts_and_evidence = [each.observe(*of, 1.0, 0.1) for each, *of in zip(oracles, values, errors, strict=True)]
+        values[rng.random(2) < missing] = np.nan
+        values[0] = np.nan if missing and t < 20 else values[0]
+        amounts_and_evidence = [
+            each.miss() if np.isnan(value) else each.observe(value, error, 1.0, 0.1)
+            for each, value, error in zip(oracles, values, errors, strict=True)
+        ]
         observed(settings, row, values, errors, np.ones(2), np.full(2, 0.1))
         alarm.decide(settings, row, values)
         wanted = judge.decide(values, [evidence for _, evidence in amounts_and_evidence])

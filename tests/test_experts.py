@@ -7,7 +7,7 @@ import pytest
 from streamrnn.kernels.experts import memory
 from streamrnn.kernels.readouts import CHANNELS, LOSS, RELATIVE
 from streamrnn.kernels.readouts.forecast import learn, predict
-from streamrnn.kernels.standardize import BLOCKS, UNIFORM, observe, scale_of, target
+from streamrnn.kernels.standardize import BLOCKS, UNIFORM, numbers, observe, scale_of, target
 
 HIDDEN = 4
 CLOSE = 1e-7  # in scales: two ways to update P, over a thousand targets
@@ -25,16 +25,16 @@ OPTIONS = {
 class Kernels:
     """The kernels with one stream's buffers."""
 
-    def __init__(self, size, options):
-        self.size, self.plan = size, memory.plan(size, HIDDEN, **options)
+    def __init__(self, size, options, fills=False):
+        self.size, self.plan = size, memory.plan(size, HIDDEN, **options, fills=fills)
         self.row, self.work = np.zeros(self.plan.numbers), np.zeros(self.plan.spare)
-        self.stats = np.zeros(1 + BLOCKS * size)
+        self.stats = np.zeros(numbers(size, fills))
         self.numbers = len(options["horizons"]) * (7 + len(options["seasons"]))
         self.y, self.dh, self.losses = np.zeros(self.numbers * size), np.zeros(HIDDEN, np.float32), np.zeros(2 + size)
 
     def scales(self):
         """mean (size,), scales and floors of now."""
-        mean, rest, deviation, _, step = np.split(self.stats[1:], BLOCKS)
+        mean, rest, deviation, _, step = np.split(self.stats[1 : 1 + BLOCKS * self.size], BLOCKS)
         scales = np.array([scale_of(*each) for each in zip(deviation, step, strict=True)])
         return mean + rest, scales, np.divide(UNIFORM * step, scales, out=np.zeros(self.size), where=scales > 0)
 
@@ -72,13 +72,19 @@ def assert_close(seen, wanted, scale):
     np.testing.assert_allclose(seen / scale, wanted / scale, rtol=0, atol=CLOSE)
 
 
+@pytest.mark.parametrize("missing", [0.0, 0.3, 0.6])
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_every_forecast_loss_and_gradient_is_the_oracles(options, size):
+def test_every_forecast_loss_and_gradient_is_the_oracles(options, size, missing):
+    """missing: the share of values that are; then one channel also comes late."""
     rng = np.random.default_rng(len(str(options)) + size)
     options = PLAIN | options
-    kernels, oracle = Kernels(size, options), naive.Forecast(size, HIDDEN, **options)
-    for t, x in enumerate(waves(rng, 400, size)):
+    fills = {"fills": missing > 0}
+    kernels, oracle = Kernels(size, options, **fills), naive.Forecast(size, HIDDEN, **options, **fills)
+    series = waves(rng, 400, size)
+    series[rng.random(series.shape) < missing] = np.nan
+    series[: 30 if missing else 0, 0] = np.nan
+    for t, x in enumerate(series):
         h = rng.normal(size=HIDDEN).astype(np.float32)
         begin = t > 0 and t % 170 == 0
         if begin:
@@ -90,7 +96,7 @@ def test_every_forecast_loss_and_gradient_is_the_oracles(options, size):
             for k in range(len(options["horizons"])):
                 assert_close(y[k, :4, c], wanted[c][k][:4], max(scales[c], 1.0))
                 np.testing.assert_allclose(y[k, 4:, c], wanted[c][k][4:], rtol=0, atol=1e-5)
-        if rng.random() < 0.1:  # a target that does not come
+        if rng.random() < 0.1 or np.isnan(x).all():  # a target that does not come
             continue
         learning = t % 100 < 90
         judged, floors = kernels.judged(x)

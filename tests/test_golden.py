@@ -8,6 +8,7 @@ standardisation found again on 64-bit ARM; they are to change only where a commi
 from collections.abc import Iterator
 from hashlib import sha256
 from itertools import product
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,36 @@ def test_forecasts_have_the_golden_bits(name):
     x = [[(5 * k + j * j) % 32 / 16 - 1 + (next(chance) >> 12) / 2**22 for j in range(2)] for k in range(1500)]
     Y, _ = net.run(x)
     assert (net.parameters_sha256()[:16], sha256(Y.tobytes()).hexdigest()[:16]) == (parameters, outputs)
+
+
+MISSING = {
+    "linear": ("", ""),
+    "gaussian": ("", ""),
+    "forecast": ("", ""),
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_missing_readings_have_the_golden_bits(name):
+    """A third of the readings is missing, in inputs and targets; the first layer sees which."""
+    readout = {
+        "linear": lambda: sr.Linear(3),
+        "gaussian": lambda: sr.Gaussian(3),
+        "forecast": lambda: sr.Forecast(3, lags=5, others=True, anomaly={"day": 48, "threshold": 2.0, "normal": 200}),
+    }[name]()
+    net = sr.Network(
+        [sr.GRU(6, 9), sr.LSTM(9, 5)],
+        readout,
+        sr.Adam(0.01),
+        window=2,
+        gradient_delay=1,
+        predict="next",
+        standardize=True,
+        missing="fill",
+        mask=True,
+    )
+    chance = numbers()
+    x = [[(5 * k + j * j) % 32 / 16 - 1 + (next(chance) >> 12) / 2**22 for j in range(3)] for k in range(1500)]
+    x = [[value if next(chance) % 3 else nan for value in row] for row in x]
+    Y, _ = net.run(x)
+    assert (net.parameters_sha256()[:16], sha256(Y.tobytes()).hexdigest()[:16]) == MISSING[name]

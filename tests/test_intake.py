@@ -832,6 +832,7 @@ class Supervision:
         self.order = {
             **order,
             "sources": [],
+            "backfill": None,
             "position": 0,
             "max_frames": None,
             "left": 10,

@@ -179,6 +179,7 @@ class Supervision:
             "forecast": None,
             "channels": None,
             "losses": 1,
+            "targets": 0,
             "resume": None,
             "keys": None,
         }
@@ -288,7 +289,7 @@ def test_a_stream_that_was_evicted_is_published_again_and_known_by_its_last_plac
     worker.hear(b"\1")
     worker.take(pack(outputs([(0, INPUT | EMIT), (1, INPUT | EMIT)])))
     worker.credit.sent.clear()
-    worker.take(pack(Message(EVICT, 4, 0, np.array([[17, 0, 0, 0, 0]]))))
+    worker.take(pack(Message(EVICT, 4, 0, np.array([[17, 0, 0, 0, 0, 0]]))))
     (sent,) = worker.credit.sent
     part = unpack(sent)
     assert part[:3] == (EVICT, 4, 17)
@@ -296,7 +297,7 @@ def test_a_stream_that_was_evicted_is_published_again_and_known_by_its_last_plac
     worker.take(name(0, "c"))
     worker.take(pack(outputs([(0, INPUT | EMIT)])))
     state = load(bytes_of(part)) | {"gate": np.frombuffer(b'{"name": "a"}   ', np.uint8)}
-    worker.take(pack(Message(RESTORE, 4, 5, np.array([[18, 0, 0, 0, 0]]), extra=as_numbers(save(state)))))
+    worker.take(pack(Message(RESTORE, 4, 5, np.array([[18, 0, 0, 0, 0, 0]]), extra=as_numbers(save(state)))))
     worker.take(pack(outputs([(5, INPUT | EMIT)])))
     assert worker.bad == 0
     topics = [(parts[0], unpack(parts[1]).number) for parts in worker.frontend.socket.sent[1:]]

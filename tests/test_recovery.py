@@ -391,7 +391,8 @@ def test_a_file_between_a_clients_frames_comes_in_the_same_order_again_whatever_
                 daemon.process.communicate(timeout=TIMEOUT)
         assert daemon.process.wait(TIMEOUT) == 0
         manifest = json.loads((daemon.checkpoint() / "manifest.json").read_text())
-        assert (manifest["position"], manifest["frames"]) == (2000, 2300)
+        notes = json.loads((daemon.checkpoint() / "gate.json").read_text())
+        assert (notes["sources"], manifest["frames"]) == ({str(path): 2000}, 2300)
         net, streams = network(), {"source": iter(path.read_bytes()), "main": iter(TEXT)}
         assert len(heard) > 600
         for seq in range(len(heard)):
@@ -427,7 +428,7 @@ def test_a_file_that_has_changed_since_it_was_read_is_found_out(change):
         done = daemon.attempt("--resume")
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
-        assert {"missing": str(path), "another source": "another source"}.get(change, f"{path}: bytes ") in done.stderr
+        assert {"missing": str(path), "another source": "no such source"}.get(change, f"{path}: bytes ") in done.stderr
         if change in ("another byte", "cut short"):
             assert "put the file back as it was" in done.stderr
         path.write_bytes(text)

@@ -32,7 +32,7 @@ def drain(source, limits=(1 << 20,)) -> bytes:
     pieces = []
     while not source.ended:
         for limit in limits:
-            tokens = source.read(limit)
+            tokens = source.read(limit).values
             assert tokens.dtype == np.int64
             assert tokens.shape == (len(tokens),)
             assert len(tokens) <= limit
@@ -44,7 +44,7 @@ def drain(source, limits=(1 << 20,)) -> bytes:
 def test_every_byte_of_every_pass_comes_once_and_in_order(text, passes, limits, data):
     skipped = data.draw(st.integers(0, len(text) * passes + 3))
     source = TextSource(text, passes)
-    source.skip(skipped)
+    source.go_to(skipped)
     assert drain(source, limits) == (text * passes)[skipped:]
     assert source.delay() == math.inf
     assert len(source.read(5)) == 0
@@ -52,8 +52,8 @@ def test_every_byte_of_every_pass_comes_once_and_in_order(text, passes, limits, 
 
 def test_no_passes_means_for_ever():
     source = TextSource(b"ab", passes=0)
-    source.skip(1_000_001)
-    assert b"".join(bytes(source.read(9).astype(np.uint8)) for _ in range(4)) == b"bababab"
+    source.go_to(1_000_001)
+    assert b"".join(bytes(source.read(9).values.astype(np.uint8)) for _ in range(4)) == b"bababab"
     assert not source.ended
 
 
@@ -84,7 +84,7 @@ def test_after_a_pause_at_most_a_second_is_caught_up_on():
 def test_skipped_frames_take_no_time():
     clock = Clock()
     source = TextSource(bytes(100), rate=1, clock=clock)
-    source.skip(50)
+    source.go_to(50)
     assert source.delay() == 0
     assert len(source.read(9)) == 1
 
@@ -148,9 +148,9 @@ def test_a_pipe_is_never_waited_for():
     assert len(source.read(10)) == 0
     os.write(writer, b"hello")
     assert source.delay() == 0
-    source.skip(3)  # what was seen before does not come again: nothing to pass over
-    assert bytes(source.read(3).astype(np.uint8)) == b"hel"
-    assert bytes(source.read(9).astype(np.uint8)) == b"lo"
+    source.go_to(None)  # what was seen before does not come again: nothing to pass over
+    assert bytes(source.read(3).values.astype(np.uint8)) == b"hel"
+    assert bytes(source.read(9).values.astype(np.uint8)) == b"lo"
     assert not source.ended
     os.close(writer)
     assert source.delay() == 0
@@ -229,12 +229,12 @@ def test_sensors_are_read_on_a_steady_clock():
     for tick in range(5):
         clock.now = 1000 + tick / 10
         assert source.delay() == 0
-        assert source.read(0).shape == (0, source.size)
-        frames = source.read(100)
+        assert source.read(0).values.shape == (0, source.size)
+        frames = source.read(100).values
         assert (frames.shape, frames.dtype) == ((1, source.size), np.float64)
         assert np.isfinite(frames).all()
         assert (frames >= 0).all()
-        assert source.read(100).shape == (0, source.size)
+        assert source.read(100).values.shape == (0, source.size)
         clock.now += 0.03
         assert source.delay() == pytest.approx(0.07, abs=1e-5)
     clock.now = 1000 + 2.55  # ticks 5 to 24 are gone: one reading now, the next one at tick 26
@@ -250,7 +250,7 @@ def test_rates_are_the_logarithm_of_bytes_per_second(monkeypatch):
     source = SensorSource(10, clock)
     clock.now += 0.5
     counters.read_bytes, counters.bytes_recv, counters.bytes_sent = 600, 5001, 0  # the last one started again
-    assert source.read(1)[0, -4:] == pytest.approx([math.log1p(1000), 0, math.log1p(2), 0])
+    assert source.read(1).values[0, -4:] == pytest.approx([math.log1p(1000), 0, math.log1p(2), 0])
 
 
 def test_counters_that_a_machine_lacks_read_as_0(monkeypatch):
@@ -259,11 +259,11 @@ def test_counters_that_a_machine_lacks_read_as_0(monkeypatch):
 
     monkeypatch.setattr(psutil, "disk_io_counters", missing)
     monkeypatch.setattr(psutil, "net_io_counters", lambda **_: None)
-    assert SensorSource().read(1)[0, -4:].tolist() == [0, 0, 0, 0]
+    assert SensorSource().read(1).values[0, -4:].tolist() == [0, 0, 0, 0]
 
 
 def test_a_core_that_goes_away_reads_as_0(monkeypatch):
     source = SensorSource()
     monkeypatch.setattr(psutil, "cpu_percent", lambda percpu: [50.0])
     cores = len(source.names) - 5
-    assert source.read(1)[0, :cores].tolist() == [0.5] + [0.0] * (cores - 1)
+    assert source.read(1).values[0, :cores].tolist() == [0.5] + [0.0] * (cores - 1)

@@ -50,7 +50,7 @@ def judged(stats, x):
 
 def presented(stats, y):
     out = np.zeros(len(y))
-    backward(stats, np.float32(y), out)
+    backward(stats, (len(stats) - 1) // BLOCKS, np.float32(y), out)
     return out
 
 

@@ -33,6 +33,7 @@ from streamrnn.storage import checkpoint, files
 from streamrnn.storage.files import NOT_JSON
 from streamrnn.storage.manifest import read_manifest
 from streamrnn.workers.authenticated_socket import open_authenticated
+from streamrnn.workers.channel_errors import ChannelErrors
 from streamrnn.workers.worker import Worker, received
 
 RECENT, LAST = 10_000, 100_000  # frames scored
@@ -199,6 +200,8 @@ class Publisher:
         self.floor: int | None = self.order["written"]  # the place up to which sinks have everything; None without any
         self.waiting: dict[str, dict[str, Any]] = {}  # by who asks: what for, of outputs that are still to come
         self.readout = msgspec.convert(self.order["forecast"], Forecast | None)
+        season = self.readout.seasons[0] if self.readout and self.readout.seasons else 0
+        self.errors = ChannelErrors(self.order["targets"], season) if self.order["targets"] else None
         self.alarmed = NONE  # SEQ of the newest alarm
         if self.order["resume"]:
             self.restore(Path(self.order["resume"]))
@@ -259,7 +262,8 @@ class Publisher:
         relative = self.relative.mean(RECENT) if self.relative.scored else None
         facts = {"bad": self.bad, "rejected": self.frontend.rejected, "relative_loss": relative}
         facts["newest_stream"] = self.newest_stream()
-        return through | facts | self.score.facts()
+        errors = self.errors.facts() if self.errors else None
+        return through | facts | self.score.facts() | {"errors": errors}
 
     def newest_stream(self) -> tuple[int, str] | None:
         """Number and name of the stream with the newest output."""
@@ -294,6 +298,9 @@ class Publisher:
             self.score.add(losses[:, LOSS])
             if losses.shape[1] > RELATIVE:
                 self.relative.add(losses[:, RELATIVE])
+            if self.errors:
+                size = self.errors.size
+                self.errors.add(message, self.means(message.vectors), losses[:, -size:], self.preview)
             if self.wanted:
                 publish(self.frontend.socket, message, self.topics, self.newest)
             if self.readout and self.readout.anomaly:
@@ -310,6 +317,12 @@ class Publisher:
             self.restore_stream(message)
         elif message.kind == BARRIER:
             self.save(message.number)
+
+    def means(self, outputs: np.ndarray) -> np.ndarray:
+        """What outputs (n, K) say of the next frame, (n, size)."""
+        if self.readout:
+            return self.readout.read(outputs)[1].mean
+        return outputs[:, : self.order["targets"]]
 
     def raise_alarms(self, message: Message) -> None:
         """Publish the alarms that a message of outputs holds, and have the log say so."""
@@ -329,6 +342,8 @@ class Publisher:
     def open(self, number: int, name: str, newest: int) -> None:
         """A number means that stream from here on, whose last row so far had that place."""
         self.topics[number] = topic(name)
+        if self.errors:
+            self.errors.forget(number)
         self.newest[number] = self.before[number] = newest
         self.since[number] = self.place + 1
         if name == PREVIEW or number == self.preview:
@@ -372,7 +387,8 @@ class Publisher:
         folder = files.temporary_name(Path(self.order["checkpoints"]) / checkpoint.number_name(number))
         places = {"newest": self.newest, "since": self.since, "place": np.array([self.place])}
         relative = {f"relative.{name}": tensor for name, tensor in self.relative.tensors().items()}
-        tensors = {name: tensor.copy() for name, tensor in (places | self.score.tensors() | relative).items()}
+        errors = self.errors.tensors() if self.errors else {}
+        tensors = {name: tensor.copy() for name, tensor in (places | self.score.tensors() | relative | errors).items()}
         if self.floor is not None:
             tensors |= packed(self.order["run"], self.history, self.floor)
         self.worker.save(
@@ -390,8 +406,11 @@ class Publisher:
         self.place = self.history.gone = int(tensors["place"][0])
         self.restore_history(tensors)
         self.score.restore(tensors)
-        if relative := {name.removeprefix("relative."): tensor for name, tensor in tensors.items() if "." in name}:
+        prefix = "relative."
+        if relative := {name[len(prefix) :]: each for name, each in tensors.items() if name.startswith(prefix)}:
             self.relative.restore(relative)  # checkpoints of before 0.2 have none
+        if self.errors:
+            self.errors.restore(tensors)
         self.inputs = manifest.score["inputs"]
 
     def restore_history(self, tensors: dict[str, np.ndarray]) -> None:

@@ -12,6 +12,7 @@ from streamrnn.cli.sparkline import sparkline
 from streamrnn.workers.supervision.wording import printable
 
 COLUMNS = "value", "forecast", "lower", "upper"
+NAIVE = {"same_again": "the same again", "season": "a season ago"}
 ALARM_LINES = 2  # of one alarm, at most
 
 
@@ -41,6 +42,30 @@ def score(channels: Mapping[str, Any]) -> Text:
     """How unusual the newest values are, beside what an alarm takes."""
     alarming = (channels["score"] or 0.0) >= (channels["threshold"] or math.inf)
     return Text(number(channels["score"]), "bold red" if alarming else "bold")
+
+
+def error_table(errors: Mapping[str, Any] | None) -> Table:
+    """`errors` of a status: each channel's mean absolute error beside that of naive forecasts, and their ratio."""
+    errors = errors or {"name": [], "scored": []}
+    naive = [name for name in ("same_again", "season") if name in errors]
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), title_justify="left")
+    table.add_column("mean absolute error", no_wrap=True, overflow="ellipsis")
+    for column in ("scored", "forecast", *(column for name in naive for column in (NAIVE[name], "share"))):
+        table.add_column(column, justify="right", no_wrap=True)
+    for k, name in enumerate(errors["name"]):
+        cells: list[str | Text] = [f"{errors['scored'][k]:,}", number(errors["forecast"][k])]
+        for other, own in (("same_again", "forecast"), ("season", "season_forecast")):
+            if other in naive:
+                cells += [number(errors[other][k]), share(errors[own][k], errors[other][k])]
+        table.add_row(Text(printable(name)), *cells)
+    return table
+
+
+def share(own: float | None, other: float | None) -> Text:
+    """The one error in parts of the other."""
+    if own is None or not other:
+        return Text("–")
+    return Text(f"{own / other:.2f}", "green" if own < other else "yellow")
 
 
 def alarm_lines(alarms: Iterable[Mapping[str, Any]], width: int) -> list[Text]:

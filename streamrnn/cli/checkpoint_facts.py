@@ -118,7 +118,7 @@ def network_line(folder: Path, manifest: Manifest) -> str:
     from streamrnn.model.saving import like_saved
 
     net = like_saved(Network, folder, manifest)
-    size = net.layers[0].input_size
+    size = net.input_size
     way = [f"{size} tokens" if manifest.tokens else f"vector of {size}"]
     for layer in net.layers:
         way.append(

@@ -81,6 +81,11 @@ def status_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "score", f"{number(channels['score'])} of {number(channels['threshold'])}"
     for alarm in facts.get("alarms", ()):
         yield "alarm", alarm_ago(alarm)
+    for source in facts.get("sources", ()):
+        if source["trouble"]:
+            yield "source", f"{source['line']}: {source['trouble']}"
+    if passed := ", ".join(f"{count:,} {what}" for what, count in facts.get("passed_over", {}).items() if count):
+        yield "passed over", passed
     yield "up", view.duration(facts["seconds"])
     if facts["full"]:
         yield "full", facts["full"]

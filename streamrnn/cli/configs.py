@@ -37,9 +37,9 @@ def no_such_name(name: str) -> str:
     return f"no config of that name comes with streamrnn; {meant}there are {', '.join(installed())}"
 
 
-def load(path: Path, source: str | None = None) -> Config:
+def load(path: Path, source: str | None = None, backfill: str | None = None) -> Config:
     """Read and check a config, given by its path or its name. Raises ConfigError; see `streamrnn.config.load`."""
-    return configuration.load(find(path), source=source)
+    return configuration.load(find(path), source=source, backfill=backfill)
 
 
 def complete(incomplete: str) -> list[str]:

@@ -45,7 +45,9 @@ def _facts(config: Config) -> Iterator[tuple[str, str]]:
     yield "", ""
     yield "predicts", "the next input" if config.predict == "next" else "the target that comes with the frame"
     if config.input.standardize:
-        yield "input", "standardised online"
+        missing = {"refuse": "refused", "fill": "filled in"}[config.input.missing]
+        mask = ", with a mask" if config.input.mask else ""
+        yield "input", f"standardised online, missing readings {missing}{mask}"
     yield (
         "learning",
         f"window {learning.window}, accumulate {learning.accumulate}, "

@@ -40,6 +40,9 @@ def run(
     source: Annotated[
         str | None, typer.Option(metavar="PATH|-", help="Read this file once, or standard input.")
     ] = None,
+    backfill: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Learn this file first, then what its source brings.")
+    ] = None,
     max_frames: Annotated[int, typer.Option(min=0, metavar="N", help="Stop after N frames; 0 goes on.")] = 0,
     fused: Annotated[
         bool, typer.Option("--fused", help="All workers in one process: the same results to the bit, less memory.")
@@ -60,7 +63,7 @@ def run(
     from streamrnn.workers.worker import Failure, GaveUp
 
     def read() -> Config:
-        settings = load(config, source=source)
+        settings = load(config, source=source, backfill=backfill)
         table = Log(format=log or settings.log.format, level=log_level or settings.log.level)
         return msgspec.structs.replace(settings, log=table)
 

@@ -35,6 +35,7 @@ from streamrnn.kernels.frames import BEGIN, ECHO, END, FLAGS
 from streamrnn.kernels.messages import CLOSE
 from streamrnn.model.anomalies import Alarm
 from streamrnn.model.channels import by_name
+from streamrnn.model.entrance import FILL
 from streamrnn.model.feedback import Drawing, Shape, Value
 from streamrnn.model.inputs import largest
 from streamrnn.model.tables import AnyReadout, Forecast
@@ -73,7 +74,8 @@ class Client(Verbs):
         self.readout: AnyReadout = msgspec.convert(facts["readout"], AnyReadout)
         tokens, classes = facts["input"]["kind"] == "tokens", self.readout.classes
         most = largest(facts["input"].get("standardize", False))
-        self._network = Shape(facts["input"]["size"], facts["readout"]["size"], tokens, classes, most)
+        missing = facts["input"].get("missing") == FILL
+        self._network = Shape(facts["input"]["size"], facts["readout"]["size"], tokens, classes, most, missing)
         self.inputs = facts["input"]["kind"]
         self.channels = facts["input"].get("channels")
         self._largest_message: int = facts["largest_message"]  # bytes
@@ -123,7 +125,8 @@ class Client(Verbs):
     ) -> None:
         """Send a frame without waiting for it: an int token or a vector (I,), and its target if the daemon takes one.
 
-        Where the config names its channels, a vector may be a dict or a row of pandas.
+        Where the config names its channels, a vector may be a dict or a row of pandas; with input.missing = "fill"
+        numbers may be NaN or None, and names absent.
         x = None feeds back the target of the frame before, or else what the network said of it.
         Where the daemon predicts the next input, learn=False keeps it from learning this one. begin: forget the
         stream's state before this frame; end: its sequence ends with it. time: when it was measured, which comes back
@@ -277,7 +280,7 @@ class Client(Verbs):
         """Post a frame; its request's number. Raises ValueError, DaemonGone."""
         check_name(stream)
         flags |= BEGIN if stream in self._begin else 0
-        x = by_name(x, self.channels)
+        x = by_name(x, self.channels, self._network.missing)
         learn = learn and self.predict == "next"
         message = frame_message(self._network, x, target, learn, flags, nanoseconds(when))
         number = self._requests.post(stream, message, self.timeout)

@@ -46,13 +46,13 @@ def frame_message(shape: Shape, x: Any, target: Any, learn: bool, flags: int, ti
     if x is None:
         frames[:, FLAGS] |= FEEDBACK
     else:
-        vectors = _put(x, frames[:, TOKEN], shape.tokens, shape.inputs, shape.most)
+        vectors = _put(x, frames[:, TOKEN], shape.tokens, shape.inputs, shape)
         frames[:, FLAGS] |= LEARN if learn else 0
     if time is not None:
         frames[:, FLAGS] |= TIMED
         frames[:, TIME] = time
     if target is not None:
-        extra = _put(target, frames[:, TARGET], shape.classes, shape.outputs, shape.most).reshape(-1)
+        extra = _put(target, frames[:, TARGET], shape.classes, shape.outputs, shape).reshape(-1)
         frames[:, FLAGS] |= SCORED
     return Message(FRAMES, frames=frames, vectors=vectors, extra=extra)
 
@@ -81,7 +81,7 @@ def block_messages(
     if shape.tokens:
         frames[:, TOKEN] = as_tokens(X, shape.inputs)
     else:
-        vectors = as_vectors(X, shape.inputs, shape.most)
+        vectors = as_vectors(X, shape.inputs, shape)
     if targets is not None:
         if len(targets) != len(X):
             raise ValueError(f"{len(X)} frames need as many targets, not {len(targets)}")
@@ -89,7 +89,7 @@ def block_messages(
         if shape.classes:
             frames[:, TARGET] = as_tokens(targets, shape.outputs)
         else:
-            values = as_vectors(targets, shape.outputs, shape.most)
+            values = as_vectors(targets, shape.outputs, shape)
     most = min(BLOCK, most_frames(largest, vectors.shape[1] + values.shape[1]))
     parts = [slice(start, start + most) for start in range(0, len(X), most)]
     return [
@@ -108,16 +108,17 @@ def most_frames(largest: int, numbers: int) -> int:
     return max(1, (largest - ROOM) // (8 * (COLUMNS + numbers)))
 
 
-def as_vectors(rows: Any, size: int, most: float) -> np.ndarray:
+def as_vectors(rows: Any, size: int, shape: Shape) -> np.ndarray:
     """Vectors as an array (n, size) of float64. Raises ValueError as `as_vector` does for the first that is none."""
-    if (whole := vectors_at_once(as_array(rows, "vectors of numbers"), size, most)) is not None:
+    array = as_array(rows, "vectors of numbers", shape.missing)
+    if (whole := vectors_at_once(array, size, shape.most, shape.missing)) is not None:
         return whole
-    return np.array([as_vector(row, size, most) for row in rows]).reshape(-1, size)
+    return np.array([as_vector(row, size, shape.most, shape.missing) for row in rows]).reshape(-1, size)
 
 
-def _put(value: Any, column: np.ndarray, is_token: bool, size: int, most: float) -> np.ndarray:
+def _put(value: Any, column: np.ndarray, is_token: bool, size: int, shape: Shape) -> np.ndarray:
     """Put a token into its column (1,), or return a vector as an array (1, size). Raises ValueError if neither fits."""
     if not is_token:
-        return as_vector(value, size, most)[np.newaxis]
+        return as_vector(value, size, shape.most, shape.missing)[np.newaxis]
     column[0] = as_token(value, size, TOKENS)
     return NO_VECTORS

@@ -43,6 +43,9 @@ def _source_problems(config: Config) -> Problems:
     for k, table in enumerate(config.sources):
         for key, problem in table.problems(config.input, config.predict):
             yield key.replace("source.", f"sources[{k}].", 1), problem
+    if config.backfill:
+        for key, problem in config.backfill.problems(config.input, config.predict):
+            yield key.replace("source.", "backfill.", 1), problem
     names = [name for _, name in config.named_sources]
     origins = [table.origin for table in config.all_sources]
     for what, given in (("stream", names), ("source", origins)):
@@ -69,6 +72,8 @@ def _size_problems(config: Config) -> Problems:
             yield key, f"must be an integer >= 1, not 0 ({_size_0()})"
     if config.input.standardize and kind == "tokens":
         yield "input.standardize", 'needs kind = "vector"; take it out'
+    for key, problem in config.input.entrance.problems():
+        yield f"input.{key}", problem
     if READOUTS[config.readout.name].experts and not config.input.standardize:
         yield "readout.kind", 'cannot be "forecast" without standardize = true in [input]'
     if config.anomaly and not READOUTS[config.readout.name].experts:

@@ -38,6 +38,7 @@ class Config(Section, frozen=True):
     learning: Learning = Learning()
     pipeline: Pipeline = Pipeline()
     source: AnySource = NoSource()
+    backfill: AnySource | None = None  # a past that is learned first, in the stream of the first source
     sources: list[AnySource] = msgspec.field(default_factory=list)  # several, in the place of source
     sinks: list[AnySink] = msgspec.field(default_factory=list)  # where outputs go, beside those who subscribe
     sockets: Sockets = Sockets()
@@ -66,9 +67,16 @@ class Config(Section, frozen=True):
         return [(table, table.stream or name) for table, name in zip(self.all_sources, names, strict=False)]
 
     @property
+    def past(self) -> tuple[AnySource, str] | None:
+        """The past that is learned first, and the name of its stream."""
+        first = next((name for _, name in self.named_sources), SOURCE)
+        return (self.backfill, self.backfill.stream or first) if self.backfill else None
+
+    @property
     def source_line(self) -> str:
         """What they read, in a line."""
-        return "; ".join(table.line for table in self.all_sources) or self.source.line
+        past = [f"first {self.backfill.line}"] if self.backfill else []
+        return "; ".join([*past, *(table.line for table in self.all_sources)]) or self.source.line
 
     @property
     def reads_stdin(self) -> bool:
@@ -92,7 +100,7 @@ class Config(Section, frozen=True):
 
     def spec(self) -> dict[str, Any]:
         """What `Network.from_spec` needs."""
-        layers, size = [], self.input.size
+        layers, size = [], self.input.entrance.inputs
         for layer in self.layers:
             layers.append(
                 {
@@ -110,6 +118,8 @@ class Config(Section, frozen=True):
             **{key: value for key, value in msgspec.structs.asdict(self.learning).items() if key != "enabled"},
             "predict": self.predict,
             "standardize": self.input.standardize,
+            "missing": self.input.missing,
+            "mask": self.input.mask,
         }
 
     @property

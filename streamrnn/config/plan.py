@@ -20,7 +20,7 @@ class Stage(NamedTuple):
 
 def stages(config: Config) -> list[Stage]:
     """The layers and then the readout, with the number of their parameters."""
-    result, width = [], config.input.size
+    result, width = [], config.input.entrance.inputs
     for number, layer in enumerate(config.layers, 1):
         cell, units = CELLS[layer.name], layer.units
         count = cell.gates * units * (width + units + 1)  # W_xh, W_hh, b_h

@@ -19,11 +19,11 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message is one line that names the file, the key and the remedy."""
 
 
-def load(path: str | os.PathLike[str], *, source: str | None = None) -> Config:
+def load(path: str | os.PathLike[str], *, source: str | None = None, backfill: str | None = None) -> Config:
     """Read and check a configuration. Raises ConfigError.
 
-    Relative paths in it are relative to the folder of the file. With `source`, the text at that path (`-`: standard
-    input), relative to the present folder, is read once, whatever [source] says.
+    Relative paths in it are relative to the folder of the file. With `source`, the file at that path (`-`: standard
+    input), relative to the present folder, is read once, whatever [source] says; with `backfill` before what that says.
     """
     origin = str(path) if str(path).isprintable() else repr(str(path))
     try:
@@ -38,10 +38,12 @@ def load(path: str | os.PathLike[str], *, source: str | None = None) -> Config:
         raise ConfigError(f"{origin}: cannot be read ({reason}); give the path of a TOML configuration") from None
     if source not in (None, "-"):
         source = in_folder(source, os.getcwd())
-    return parse(text, origin, source=source, folder=os.path.dirname(os.path.abspath(path)))
+    return parse(text, origin, source=source, backfill=backfill, folder=os.path.dirname(os.path.abspath(path)))
 
 
-def parse(text: str, origin: str = "config", *, source: str | None = None, folder: str = "") -> Config:
+def parse(
+    text: str, origin: str = "config", *, source: str | None = None, backfill: str | None = None, folder: str = ""
+) -> Config:
     """Check the text of a configuration; `origin` stands for the file in messages, and relative paths are relative to
     `folder`. Raises ConfigError.
     """
@@ -55,7 +57,7 @@ def parse(text: str, origin: str = "config", *, source: str | None = None, folde
         config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{origin}: {explain(str(error), raw)}") from None
-    config = resolved(with_paths_in(config, folder), source)
+    config = resolved(overridden(with_paths_in(config, folder), source, backfill))
     for key, problem in problems(config):
         raise ConfigError(f'{origin}: "{key}" {problem}')
     return config
@@ -71,8 +73,9 @@ def with_paths_in(config: Config, folder: str) -> Config:
     state = replace(config.state, folder=config.state.folder and in_folder(config.state.folder, folder))
     security = replace(config.security, keys=config.security.keys and in_folder(config.security.keys, folder))
     source, sources = source_in(config.source, folder), [source_in(table, folder) for table in config.sources]
+    backfill = config.backfill and source_in(config.backfill, folder)
     sinks = [sink_in(table, folder) for table in config.sinks]
-    config = replace(config, source=source, sources=sources, sinks=sinks)
+    config = replace(config, source=source, sources=sources, backfill=backfill, sinks=sinks)
     return replace(config, sockets=replace(config.sockets, **sockets), state=state, security=security)
 
 
@@ -98,17 +101,27 @@ def in_folder(path: str, folder: str) -> str:
     return os.path.join(folder, os.path.expanduser(path))
 
 
-def resolved(config: Config, source: str | None) -> Config:
-    """Put the source override in, and what the source knows: the size where one is 0, and the names of the channels."""
+def overridden(config: Config, source: str | None, backfill: str | None) -> Config:
+    """Put in what is to be read instead of the sources, and before them."""
+    first, replace = (config.sources or [config.source])[0], msgspec.structs.replace
     if source is not None:
-        return msgspec.structs.replace(config, source=reading(source, config.source))
-    table = (config.sources or [config.source])[0]
+        rate = getattr(first, "rate", 0.0)
+        config = replace(config, source=replace(reading(source, first), rate=rate), sources=[])  # type: ignore[call-arg]
+    return config if backfill is None else replace(config, backfill=reading(backfill, first))
+
+
+def resolved(config: Config) -> Config:
+    """Put in what the source knows: the size where one is 0, and the names of the channels."""
+    known = config.backfill if config.backfill and not config.all_sources else None
+    table = (known or (config.sources or [config.source])[0]).named(config.input.channels)
     source_size, replace = table.size(), msgspec.structs.replace
     input = replace(config.input, size=config.input.size or source_size)
     if input.channels is None and input.size == source_size:
         input = replace(input, channels=table.channels())
     readout = replace(config.readout, size=config.readout.size or source_size)
-    return replace(config, input=input, readout=readout)
+    source, sources = config.source.named(input.channels), [table.named(input.channels) for table in config.sources]
+    backfill = config.backfill and config.backfill.named(input.channels)
+    return replace(config, input=input, readout=readout, source=source, sources=sources, backfill=backfill)
 
 
 def _syntax(error: ValueError, text: str) -> str:

@@ -14,7 +14,7 @@ READOUT = 16  # kinds below are cells, those from here on readouts: their places
 
 # columns of Stage.config
 KIND, INPUTS, HIDDEN, OUTPUTS, PREACTIVATIONS, WINDOW, OPTIMIZER, OWN_OUTPUT, NEEDS_DX, STANDARDIZE = range(10)
-OWN, SEPARATE = range(10, 12)
+OWN, SEPARATE, SIZE, MASK = range(10, 14)
 # columns of Stage.counters
 UPDATES, SKIPPED = range(2)
 # columns of a plan: the frames with an input among those that are processed together
@@ -46,7 +46,7 @@ class Stage(NamedTuple):
     moments: np.ndarray  # (moments, P)
     versions: np.ndarray  # (versions, P)
     state: np.ndarray  # (streams, state): h, and c where there is one
-    stats: np.ndarray  # (streams, 1 + 5 size) float64: of each channel, see streamrnn.kernels.standardize
+    stats: np.ndarray  # (streams, numbers) float64: of each channel, see streamrnn.kernels.standardize and entrance
     experts: np.ndarray  # (streams, numbers) float64: what a readout's experts remember, see streamrnn.kernels.experts
     settings: np.ndarray  # float64: of those experts
     work: np.ndarray  # float64: their spare room
@@ -83,17 +83,23 @@ def allocate(
     needs_dx: bool,
     own: int = 0,
     separate: bool = False,
+    size: int = 0,
+    mask: bool = False,
     values: bool = False,
     experts: Any = None,
 ) -> Stage:
     """Buffers for one stage; `gates`, `state` and `stats` in numbers a frame or stream, `tape` in floats a slot.
 
-    own: floats of a cell's own parameters; separate: see `kernels.cells.Cell`; values: outputs are vectors from a
+    own: floats of a cell's own parameters; separate: see `kernels.cells.Cell`; size: numbers in a
+    vector that is standardised; mask: inputs have one, see `kernels.entrance`; values: outputs are vectors from a
     readout, which have the units of a stream; experts: a `streamrnn.kernels.experts.memory.Plan`.
     """
     count, rows = len(params), min(sizes.block, ROWS)
     config = np.array(
-        [kind, inputs, hidden, outputs, gates, sizes.window, 0, own_output, needs_dx, stats > 0, own, separate],
+        [
+            *(kind, inputs, hidden, outputs, gates, sizes.window, 0, own_output, needs_dx, stats > 0),
+            *(own, separate, size, mask),
+        ],
         np.int64,
     )
     return Stage(

@@ -4,6 +4,7 @@ A **segment** is a run of frames inside which no parameter changes. `advance` ta
 one closed window back; `settle` applies the update that is due, once everything it needs is there.
 """
 
+from math import isnan
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from numba import types
 from streamrnn.kernels import stage
 from streamrnn.kernels.buffers import KIND, PLAN_TOKEN, READOUT, Sizes, stage_at
 from streamrnn.kernels.columns import ACCUMULATE, APPLIED, CLOSED, DELAY, DUE, FRAMES, LEARNED, SLOT, TARGETS, VERSION
-from streamrnn.kernels.frames import BEGIN, COLUMNS, DISMISS, FLAGS, INPUT, NEW, SCORED, STREAM, TARGET, TOKEN
+from streamrnn.kernels.frames import BEGIN, COLUMNS, DISMISS, FLAGS, GAP, INPUT, NEW, SCORED, STREAM, TARGET, TOKEN
 from streamrnn.kernels.instructions import matrix
 from streamrnn.kernels.jit import inlined, kernel, linked
 from streamrnn.kernels.linear import copy, copy_rows
@@ -61,6 +62,26 @@ def advance(stages, t, frames, start, X, vectors):
         x = stage_at(stages, i).output[:inputs]
         plan[:, PLAN_TOKEN] = -1
     return end, inputs
+
+
+@kernel
+def mark_gaps(frames, targets):
+    """Mark the frames of whose target, in the next row of targets (n, size), all is missing."""
+    met = 0
+    for k in range(frames.shape[0]):
+        if frames[k, FLAGS] & SCORED and met < targets.shape[0]:
+            if all_missing(targets[met]):
+                frames[k, FLAGS] |= GAP
+            met += 1
+
+
+@inlined
+def all_missing(target):
+    """Whether all of a target (size,) is NaN."""
+    there = 0
+    for value in target:
+        there += not isnan(value)
+    return there == 0
 
 
 @inlined
@@ -137,6 +158,7 @@ def settle(stages, t):
 def run(stages, t, frames, vectors, targets, losses, Y):
     """Take frames through a whole network, learning on the way: outputs into Y, losses of targets into losses."""
     start, inputs, met = 0, 0, 0
+    mark_gaps(frames, targets)
     nothing = stage_at(stages, 0).dx[:0]
     while start < frames.shape[0]:
         end, count = advance(stages, t, frames, start, nothing, vectors[inputs:])

@@ -27,6 +27,7 @@ END = 16  # the sequence ends here
 NEW = 32  # the number was another stream's before: its statistics are forgotten too
 FEEDBACK = 128  # the input is the target of the frame before if it had one, else what the network said of it
 DISMISS = 512  # an alarm of the stream was none; TARGET: whose, see `kernels.anomaly.alarm`; nothing else comes with it
+GAP = 2048  # all of the target is missing: the row stands in its order, and nothing is scored or learned
 ECHO = 256  # send the output of this frame back to where it came from
 TIMED = 1024  # its time comes with the frame
 LEARN = 64  # from a client of a self-supervised network: this input is also the target of the frame before

@@ -61,3 +61,12 @@ def within(values, most):
     for value in values:
         wrong += not abs(value) <= most
     return wrong == 0
+
+
+@kernel
+def none_beyond(values, most):
+    """The same, where they may be NaN too."""
+    wrong = 0
+    for value in values:
+        wrong += abs(value) > most
+    return wrong == 0

@@ -4,6 +4,7 @@ Each stream has an open **window**, the tape of its last frames. A window **clos
     - right after the target of its last frame, when it is full,
     - just before a frame of its stream that finds it full, or that begins a new sequence,
     - right after a frame that ends the sequence.
+A target of which all is missing is none.
 A full window without a target **slides** instead: its older half is dropped, so that a target that comes late reaches
 back over what is left. A window that ends without a target is dropped. The others are numbered as they close,
 `accumulate` of them make a **group**, and when group g is complete the update of group g - gradient_delay is due: at
@@ -38,7 +39,7 @@ from streamrnn.kernels.columns import (
     VERSION,
     WINDOW,
 )
-from streamrnn.kernels.frames import BEGIN, END, FLAGS, INPUT, NEW, SCORED, STREAM, TOKEN
+from streamrnn.kernels.frames import BEGIN, END, FLAGS, GAP, INPUT, NEW, SCORED, STREAM, TOKEN
 from streamrnn.kernels.jit import kernel
 from streamrnn.kernels.linear import copy
 
@@ -114,7 +115,7 @@ def scan(t, frames, start):
     t.counters[CUT] = -1
     for k in range(start, frames.shape[0]):
         flags, stream = frames[k, FLAGS], frames[k, STREAM]
-        window = t.streams[stream]
+        window, scored = t.streams[stream], flags & (SCORED | GAP) == SCORED
         full, slide = window[FRAMES] == t.config[WINDOW], 0
         if flags & INPUT and full and window[TARGETS] == 0 and not flags & BEGIN:
             slide = (t.config[WINDOW] + 1) // 2
@@ -132,10 +133,10 @@ def scan(t, frames, start):
             window[FRAMES] += 1
             inputs += 1
         t.where[k - start] = -1
-        if flags & SCORED and window[SLOT] >= 0:
+        if scored and window[SLOT] >= 0:
             t.where[k - start, 0], t.where[k - start, 1] = window[SLOT], window[FRAMES] - 1
             window[TARGETS] += 1
         full = window[FRAMES] == t.config[WINDOW]
-        if ((flags & SCORED and full) or flags & END) and close(t, stream):
+        if ((scored and full) or flags & END) and close(t, stream):
             return k + 1, inputs
     return frames.shape[0], inputs

@@ -6,15 +6,16 @@ The tape of a window is one row of `Stage.tape`, seen as matrices whose rows are
              with experts: X (W, I) gradients with respect to the inputs, zero where a frame has no target
 """
 
-from math import inf
+from math import inf, isnan, nan
 
 from numba import float32, none
 
-from streamrnn.kernels import linear, standardize
+from streamrnn.kernels import entrance, linear, standardize
 from streamrnn.kernels.buffers import (
     HIDDEN,
     INPUTS,
     KIND,
+    MASK,
     NEEDS_DX,
     OUTPUTS,
     OWN,
@@ -28,6 +29,7 @@ from streamrnn.kernels.buffers import (
     PREACTIVATIONS,
     READOUT,
     SEPARATE,
+    SIZE,
     STANDARDIZE,
     WINDOW,
     stage_at,
@@ -38,6 +40,7 @@ from streamrnn.kernels.instructions import matrix
 from streamrnn.kernels.jit import inlined, kernel, linked
 from streamrnn.kernels.linear import add, add_rows, copy
 from streamrnn.kernels.optimizers import RATE
+from streamrnn.kernels.readouts import CHANNELS
 from streamrnn.kernels.readouts import dispatch as readouts
 
 MOST, NO_LIMIT = float32(standardize.LIMIT), float32(inf)
@@ -101,15 +104,14 @@ def has_experts(s):
 
 @kernel
 def enter(stages, plan, vectors):
-    """Fill the first stage's `input` with vectors (frames, I) float64 from outside, standardised if they are to be."""
+    """Fill the first stage's `input` with what it sees of vectors (frames, n) float64 from outside."""
     s = stage_at(stages, 0)
     for r in range(plan.shape[0]):
         if s.config[STANDARDIZE]:
             stats = s.stats[plan[r, PLAN_STREAM]]
             if plan[r, PLAN_BEGIN] & NEW:
                 stats[:] = 0
-            standardize.observe(stats, vectors[r])
-            standardize.forward(stats, vectors[r], s.input[r])
+            entrance.enter(stats, vectors[r], s.config[MASK], s.input[r])
         else:
             copy(vectors[r], s.input[r])
 
@@ -241,7 +243,7 @@ def present(stages, i, stream, row, begin):
         memory, stats = s.experts[stream], s.stats[stream]
         readouts.predict(s.config[KIND], s.settings, memory, stats, s.input[row], begin, s.work, presented)
     elif s.config[STANDARDIZE]:
-        standardize.backward(s.stats[stream], y, presented)
+        standardize.backward(s.stats[stream], s.config[SIZE], y, presented)
     else:
         copy(y, presented)
 
@@ -266,6 +268,15 @@ def score(stages, i, stream, slot, row, token, target, losses):
         readouts.score(kind, tape_Y[row], token, expected, scales, floors, most, tape_D[row], losses)
     if standardized:
         standardize.observe(stats, target)
+    leave_out(target, losses)
+
+
+@inlined
+def leave_out(target, losses):
+    """What is missing in a target (size,) has cost nothing, and its loss is NaN."""
+    for j in range(target.shape[0]):
+        if isnan(target[j]):
+            losses[CHANNELS + j] = nan
 
 
 @kernel

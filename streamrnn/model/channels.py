@@ -1,6 +1,7 @@
 """The channels of a vector by name: dicts, rows of pandas and named tuples, in any order."""
 
 from collections.abc import Sequence
+from math import nan
 from typing import Any
 
 
@@ -14,10 +15,11 @@ def problem(channels: Any, size: int) -> str | None:
     return f"must differ, and {_listed(twice)} comes more than once" if twice else None
 
 
-def by_name(x: Any, channels: Sequence[str] | None) -> Any:
+def by_name(x: Any, channels: Sequence[str] | None, missing: bool = False) -> Any:
     """The values of x in the order of the channels, if they have names in it; else x as it is.
 
-    Raises ValueError that names what is unknown or absent, or says that there are no channels to go by.
+    missing: what is absent is NaN. Raises ValueError that names what is unknown or absent, or says that there are no
+    channels to go by.
     """
     if not channels:
         if isinstance(x, dict):
@@ -29,10 +31,10 @@ def by_name(x: Any, channels: Sequence[str] | None) -> Any:
     known = set(channels)  # a row of pandas has its names in keys(), and is iterated over its values
     unknown = [name for name in named.keys() if name not in known]  # noqa: SIM118
     absent = [name for name in channels if name not in named]
-    if unknown or absent:
+    if unknown or (absent and not missing):
         said = [f"{what} {_listed(some)}" for what, some in (("unknown", unknown), ("absent", absent)) if some]
         raise ValueError(f"the names are not those of the channels: {'; '.join(said)}")
-    return [named[name] for name in channels]
+    return [nan if name in absent else named[name] for name in channels]
 
 
 def names(channels: Sequence[str] | None, size: int) -> list[str]:

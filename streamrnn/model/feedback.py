@@ -48,6 +48,7 @@ class Shape(NamedTuple):
     tokens: bool  # inputs are tokens
     classes: bool  # outputs are probabilities of classes
     most: float = LARGEST  # the largest size of a number
+    missing: bool = False  # numbers may be, and are NaN
 
     def check(self) -> None:
         """Raises ValueError if outputs cannot come back as inputs."""
@@ -187,7 +188,9 @@ class Unrolling:
     def _target(self, k: int) -> Value | None:
         if not self.frames[k, FLAGS] & SCORED:
             return None
-        return int(self.frames[k, TARGET]) if self.shape.classes else self.targets[k]
+        if self.shape.classes:
+            return int(self.frames[k, TARGET])
+        return None if np.isnan(self.targets[k]).all() else self.targets[k]
 
     def _feed(self, k: int, value: Value) -> None:
         x = self.shape.feed(value)

@@ -8,18 +8,20 @@ import numpy as np
 from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
+from streamrnn.kernels import entrance as kernels
 from streamrnn.kernels import stage
 from streamrnn.kernels.buffers import OPTIMIZER, PLAN_COLUMNS, PLAN_ROW, PLAN_TOKEN, Sizes, Stage, allocate, table_of
 from streamrnn.kernels.cells import CELLS as KINDS
 from streamrnn.kernels.cells import Cell
 from streamrnn.kernels.jit import link
-from streamrnn.kernels.standardize import BLOCKS
+from streamrnn.model.entrance import Entrance
 from streamrnn.model.inputs import TOKENS, as_numbers, as_token, as_vector, is_int
 from streamrnn.model.optimizers import Optimizer
 from streamrnn.model.parameters import Parameters
 from streamrnn.model.weights import glorot, orthogonal
 from streamrnn.storage import stream_state
 
+OWN = Entrance()  # of a layer whose inputs come as they are
 KEPT = ("params", "grads", "moments", "counters", "state", "tape", "tokens")  # of a layer that is copied
 
 
@@ -89,8 +91,8 @@ class Layer:
             if self.own_output:
                 glorot(rng, views["W_hy"], self.output_size)
 
-    def allocate(self, sizes: Sizes, moments: int, standardize: bool = False, needs_dx: bool = True) -> None:
-        """Make the buffers; the parameters stay."""
+    def allocate(self, sizes: Sizes, moments: int, entrance: Entrance = OWN, needs_dx: bool = True) -> None:
+        """Make the buffers; the parameters stay. entrance: of vectors from outside."""
         I, H, W = self.input_size, self.hidden_size, sizes.window
         self.stage: Stage = allocate(
             [*KINDS].index(type(self).__name__),
@@ -101,13 +103,15 @@ class Layer:
             gates=self.cell.gates * H,
             state=len(self.cell.state) * H,
             tape=W * I + (W + 1) * H + W * self.cell.tape * H,
-            stats=1 + BLOCKS * I if standardize else 0,
+            stats=kernels.numbers(entrance.size, entrance.fills) if entrance.standardize else 0,
             moments=moments,
             sizes=sizes,
             own_output=self.own_output,
             needs_dx=needs_dx,
             own=len(self.cell.own) * H,
             separate=self.cell.separate,
+            size=entrance.size,
+            mask=entrance.mask,
         )
         self._table: np.ndarray | None = None
         self._sizes = sizes

@@ -13,7 +13,7 @@ from safetensors.numpy import save as save_bytes
 
 from streamrnn.kernels import chain, stage
 from streamrnn.kernels.buffers import OPTIMIZER, Sizes, table_of
-from streamrnn.kernels.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FLAGS, INPUT, SCORED, STREAM
+from streamrnn.kernels.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FLAGS, GAP, INPUT, SCORED, STREAM
 from streamrnn.kernels.jit import link
 from streamrnn.kernels.optimizers import RATE
 from streamrnn.kernels.readouts import CHANNELS, LOSS
@@ -21,6 +21,7 @@ from streamrnn.kernels.schedule import Schedule, most_closed, new_schedule
 from streamrnn.model import saving, settings
 from streamrnn.model.anomalies import Alarm, alarm
 from streamrnn.model.channels import by_name
+from streamrnn.model.entrance import ADDED, REFUSE, Entrance
 from streamrnn.model.feedback import Drawing, Last, Shape, Unrolling, Value
 from streamrnn.model.inputs import TOKENS, VECTOR, as_token, is_int, largest
 from streamrnn.model.interrupt import held_back
@@ -37,7 +38,7 @@ BLOCK = 64  # frames of a sequence that are processed together
 ROOMY = 8  # times as many places as streams are too many
 OWN_STREAM = "~"  # where sequences run that name no stream
 SETTINGS = ("window", "accumulate", "gradient_delay", "clip_norm", "seed", "predict", "standardize")
-MEANING = ("inputs", "channels")  # settings that specs of before 0.2 and of daemons may lack
+MEANING = {"inputs": None, "channels": None} | ADDED  # settings that specs of before 0.2 and of daemons may lack
 
 
 class Network(Verbs):
@@ -50,6 +51,9 @@ class Network(Verbs):
     seed            of the weights of every layer, which start anew here
     predict         "target": targets come with `learn`; "next": a stream's next input is the target of this frame
     standardize     vectors are standardised online, each channel of each stream for itself
+    missing         "refuse": NaN in a vector is an error; "fill": the value last seen, decaying to the channel's mean,
+                    stands in for it (see `streamrnn.kernels.entrance`), and in a target it is not scored
+    mask            with "fill": the first layer sees which are missing, and so has twice as many inputs as a vector
     inputs          "tokens" or "vector"; None: where the rest leaves it open, either
     channels        names of the inputs: vectors may come as dicts, rows of pandas or named tuples, in any order
     fresh           draw the weights; else all are zero, for whoever brings others
@@ -73,6 +77,8 @@ class Network(Verbs):
         seed: int = 0,
         predict: str = "target",
         standardize: bool = False,
+        missing: str = REFUSE,
+        mask: bool = False,
         inputs: str | None = None,
         channels: Sequence[str] | None = None,
         fresh: bool = True,
@@ -85,7 +91,8 @@ class Network(Verbs):
         self.clip_norm, self.seed, self.predict, self.standardize = clip_norm, seed, predict, standardize
         self._rate = optimizer.learning_rate
         settings.check_layers(self.layers)
-        self.input_size = self.layers[0].input_size
+        self._entrance = settings.entrance_of(self.layers[0], standardize, missing, mask)
+        self.missing, self.mask, self.input_size = missing, mask, self._entrance.size
         settings.check_counts(window, accumulate, gradient_delay, streams)
         settings.check_learning(clip_norm, predict, readout, self.input_size)
         self.channels = settings.named_channels(channels, self.input_size)
@@ -141,7 +148,8 @@ class Network(Verbs):
         part = self.stages[first:last]
         for number, owner in enumerate(part, first):
             ends = number in (0, len(self.layers))
-            owner.allocate(sizes, self.optimizer.moments, self.standardize and ends, needs_dx=number > 0)
+            entrance = self._entrance if ends else Entrance()
+            owner.allocate(sizes, self.optimizer.moments, entrance, needs_dx=number > 0)
             owner.stage.config[OPTIMIZER] = self.optimizer.number
             owner.stage.hyper[:] = self.optimizer.hyper(self.clip_norm)
             owner.stage.hyper[RATE] = self._rate
@@ -180,19 +188,22 @@ class Network(Verbs):
     def step(self, x: Any, stream: str = "", *, begin: bool = False, end: bool = False) -> np.ndarray:
         """One frame, a vector (I,) or an int token, to an output (K,). None feeds back what the frame before said.
 
-        What counts as which is said in `streamrnn.model.inputs`.
+        What counts as which is said in `streamrnn.model.inputs`. With missing="fill" numbers in a vector may be NaN,
+        None or masked, and names absent.
         begin: forget the stream's state before this frame; end: its sequence ends with this frame. Then nothing is left
         of the stream but, with standardize=True, its statistics, until `forget`.
         With predict="next", x is first the target of the stream's frame before: that frame is scored and learned from.
         Raises ValueError if x does not fit; nothing has changed then.
         """
-        x = by_name(x, self.channels)
+        x = by_name(x, self.channels, self._entrance.fills)
         with self._lock:
             return self._run(x, x if self.predict == "next" else None, stream, begin, end)[0]
 
     def learn(self, x: Any, target: Any, stream: str = "", *, begin: bool = False, end: bool = False) -> float:
         """One frame and its target; returns the loss in nats, scored before anything is learned from it.
 
+        With missing="fill" numbers in the target may be missing too: they are not in the loss, and nothing is learned
+        of them; where all are, the loss is NaN.
         x, begin and end are those of `step`; where the frame before had a target, None feeds that back.
         Raises ValueError if x or target does not fit, or the network predicts its next input; nothing has changed then.
         """
@@ -201,7 +212,7 @@ class Network(Verbs):
         if target is None:
             raise ValueError("learn needs a target; step takes a frame without one")
         with self._lock:
-            return self._run(by_name(x, self.channels), target, stream, begin, end)[1]
+            return self._run(by_name(x, self.channels, self._entrance.fills), target, stream, begin, end)[1]
 
     def run(
         self,
@@ -225,10 +236,11 @@ class Network(Verbs):
             raise ValueError('this network has predict="next": its targets are its next inputs')
         follows, classes = self.predict == "next", self.readout.classes
         settled = {TOKENS: True, VECTOR: False, None: None}[self.inputs]
-        tokens, vectors = as_series(self._rows(X), self.input_size, self._most, tokens=settled)
+        allowed = self._most, self._entrance.fills
+        tokens, vectors = as_series(self._rows(X), self.input_size, *allowed, tokens=settled)
         answers, values = tokens, vectors if follows else np.zeros((0, self.readout.size))
         if targets is not None:
-            answers, values = as_series(targets, self.readout.size, self._most, tokens=classes)
+            answers, values = as_series(targets, self.readout.size, *allowed, tokens=classes)
         if len(answers) != len(tokens):
             raise ValueError(f"{len(tokens)} frames need as many targets, not {len(answers)}")
         series = Series(tokens, vectors, answers, values, targets is not None)
@@ -259,8 +271,10 @@ class Network(Verbs):
         flags, follows = INPUT | EMIT | scored * SCORED, self.predict == "next"
         places = self._stages, self._frame_buffers, number
         chain.run_series(*places, flags, end * END, follows, tokens, answers, X, targets, losses, Y.view(np.float32))
-        if scored or follows:
-            self._streams.losses[number] = losses[-1].copy()
+        gaps = np.isnan(targets).all(axis=1) if len(targets) else np.zeros(len(losses), bool)
+        if (scored or follows) and not gaps.all():
+            self._streams.losses[number] = losses[np.flatnonzero(~gaps)[-1]].copy()
+        scored = scored and not gaps[-1]
         value = None if not scored else answers.item(-1) if self.readout.classes else targets[-1].copy()
         self._remember(stream, Last(value, Y[-1].copy()), len(X) == 0, end)
 
@@ -339,7 +353,7 @@ class Network(Verbs):
             x = self._fed_back(stream, begin)
         token = as_token(x, self.input_size, self.inputs)
         if token < 0:
-            put_vector(x, self._x[0], self._most)
+            put_vector(x, self._x[0], self._most, self._entrance.fills)
         answer = self._put_target(target) if target is not None else -1
         scored = target is not None and self.predict == "target"
         number = self._stream(stream)
@@ -348,6 +362,8 @@ class Network(Verbs):
         flags = INPUT | EMIT | begin * BEGIN | end * END | scored * SCORED
         chain.step(self._stages, self._frame_buffers, number, flags, token, before, answer)
         y, loss = self._y[0].copy(), nan
+        if (scored or before) and self._frames[0 if before else 1, FLAGS] & GAP:
+            scored = before = False
         if scored or before:
             self._streams.losses[number], loss = self._loss[0].copy(), self._loss.item(0)
         value = None if not scored else answer if answer >= 0 else self._target[0].copy()
@@ -376,7 +392,8 @@ class Network(Verbs):
         return shape.feed(shape.read(last.y, Drawing(), self._rng) if last.value is None else last.value)
 
     def _shape(self, tokens: bool) -> Shape:
-        return Shape(self.input_size, self.readout.size, tokens, self.readout.classes, self._most)
+        sizes, entrance = (self.input_size, self.readout.size), self._entrance
+        return Shape(*sizes, tokens, self.readout.classes, self._most, entrance.fills)
 
     def _perform(
         self, stream: str | None, frames: np.ndarray, X: np.ndarray, targets: np.ndarray, drawing: Drawing, wait: bool
@@ -408,13 +425,14 @@ class Network(Verbs):
         self, number: int, frames: np.ndarray, X: np.ndarray, targets: np.ndarray
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Take frames of one stream, each with an input, through the network: outputs (n, K) and what targets cost."""
-        count, scored = len(frames), frames[:, FLAGS] & SCORED > 0
-        self._frames[:count] = frames
-        self._frames[:count, STREAM] = number
-        targets = targets[scored] if targets.shape[1] else self._target[:0]
+        count, taken = len(frames), self._frames[: len(frames)]
+        taken[:] = frames
+        taken[:, STREAM] = number
+        targets = targets[frames[:, FLAGS] & SCORED > 0] if targets.shape[1] else self._target[:0]
         x = X if X.shape[1] else self._x[:0]
-        places = self._frames[:count], np.ascontiguousarray(x), targets, self._loss, self._y.view(np.float32)
+        places = taken, np.ascontiguousarray(x), targets, self._loss, self._y.view(np.float32)
         chain.run(self._stages, self._schedule, *places)
+        scored = taken[:, FLAGS] & (SCORED | GAP) == SCORED
         return self._y[:count].copy(), list(self._loss[:count][scored])
 
     def _put_target(self, target: Any) -> int:
@@ -423,7 +441,7 @@ class Network(Verbs):
             if not is_int(target):
                 raise ValueError(f"the target of {self.readout} is an int, not {type(target).__name__}")
             return as_token(target, self.readout.size, TOKENS)
-        put_vector(target, self._target[0], self._most)
+        put_vector(target, self._target[0], self._most, self._entrance.fills)
         return -1
 
     def spec(self) -> dict[str, Any]:
@@ -456,7 +474,7 @@ class Network(Verbs):
         ]
         readout = dict(spec["readout"])
         optimizer = dict(spec["optimizer"])
-        settings = {name: spec[name] for name in SETTINGS} | {name: spec.get(name) for name in MEANING}
+        settings = {name: spec[name] for name in SETTINGS} | {name: spec.get(name, MEANING[name]) for name in MEANING}
         return cls(
             made,
             READOUTS[readout.pop("kind")](**readout),

@@ -12,9 +12,10 @@ from streamrnn.kernels.columns import COUNT
 from streamrnn.kernels.experts import memory
 from streamrnn.kernels.readouts import READOUTS as KINDS
 from streamrnn.kernels.readouts import Kind
-from streamrnn.kernels.standardize import BLOCKS
+from streamrnn.kernels.standardize import numbers
 from streamrnn.model import tables
 from streamrnn.model.anomalies import Seen
+from streamrnn.model.entrance import Entrance
 from streamrnn.model.forecasts import Horizon
 from streamrnn.model.parameters import Parameters
 from streamrnn.model.weights import glorot
@@ -70,12 +71,12 @@ class Readout:
         """Fresh weights, see `streamrnn.model.weights`."""
         glorot(rng, self.parameters.views["W_hy"], self.output_size)
 
-    def allocate(self, sizes: Sizes, moments: int, standardize: bool = False, needs_dx: bool = True) -> None:
-        """Make the buffers; the parameters stay."""
-        self._allocate(sizes, moments, standardize, needs_dx, None)
+    def allocate(self, sizes: Sizes, moments: int, entrance: Entrance, needs_dx: bool = True) -> None:
+        """Make the buffers; the parameters stay. entrance: of targets, which are taken as inputs are."""
+        self._allocate(sizes, moments, entrance, needs_dx, None)
 
     def _allocate(
-        self, sizes: Sizes, moments: int, standardize: bool, needs_dx: bool, experts: memory.Plan | None
+        self, sizes: Sizes, moments: int, entrance: Entrance, needs_dx: bool, experts: memory.Plan | None
     ) -> None:
         width = self.output_size
         self.stage = allocate(
@@ -87,11 +88,12 @@ class Readout:
             gates=width,
             state=0,
             tape=sizes.window * (self.input_size + 2 * width),
-            stats=1 + BLOCKS * self.size if standardize else 0,
+            stats=numbers(self.size, entrance.fills) if entrance.standardize else 0,
             moments=moments,
             sizes=sizes,
             own_output=False,
             needs_dx=needs_dx,
+            size=self.size,
             values=not self.classes,
             experts=experts,
         )
@@ -130,17 +132,17 @@ class Forecast(Readout):
     def initialize(self, rng: np.random.Generator) -> None:
         """There is nothing to draw."""
 
-    def allocate(self, sizes: Sizes, moments: int, standardize: bool = False, needs_dx: bool = True) -> None:
+    def allocate(self, sizes: Sizes, moments: int, entrance: Entrance, needs_dx: bool = True) -> None:
         """Make the buffers. Raises ValueError where inputs are not standardised."""
-        if not standardize:
+        if not entrance.standardize:
             raise ValueError("a forecast needs standardize=True: its experts learn in scales of each channel")
-        self._allocate(sizes, moments, standardize, needs_dx, self._plan())
+        self._allocate(sizes, moments, entrance, needs_dx, self._plan(entrance.fills))
 
-    def _plan(self) -> memory.Plan:
+    def _plan(self, fills: bool) -> memory.Plan:
         options = msgspec.structs.asdict(self.table) | {"anomaly": None}
         if self.table.anomaly:
             options["anomaly"] = msgspec.structs.asdict(self.table.anomaly)
-        return memory.plan(options.pop("size"), self.input_size, **options)
+        return memory.plan(options.pop("size"), self.input_size, **options, fills=fills)
 
     def read(self, y: np.ndarray) -> "dict[int, Horizon]":
         """What outputs (..., K) say of each horizon, by its frames."""
@@ -151,7 +153,10 @@ class Forecast(Readout):
         return self.table.anomalies(y)
 
     def recent(self, stream: int, most: int) -> np.ndarray:
-        """The newest values (size, n) of a stream by its number, the oldest first: `most`, or all that are kept."""
+        """The newest values (size, n) of a stream by its number, the oldest first: `most`, or all that are kept.
+
+        Of one that was missing it is what was forecast; NaN before the channel's first.
+        """
         places = memory.HIDDEN, memory.ROWS, memory.RING, memory.CHANNEL
         hidden, rows, ring, numbers = self.stage.settings[list(places)].astype(int)
         row = self.stage.experts[stream]

@@ -42,13 +42,15 @@ def parts(count: int, progress: bool) -> Iterable[slice]:
     return track(slices, "frames", console=Console(stderr=True))
 
 
-def as_series(values: Any, size: int, most: float, tokens: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
+def as_series(
+    values: Any, size: int, most: float, missing: bool, tokens: bool | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """An array of ints below `size` (n,), or of vectors (n, size), as tokens (n,) and float64 vectors.
 
-    There are no vectors, (0, size), for tokens, and the tokens of vectors are -1. tokens: whether they have to be
-    tokens; None for either. Raises ValueError, which names the first row that does not fit.
+    There are no vectors, (0, size), for tokens, and the tokens of vectors are -1. missing: numbers may be. tokens:
+    whether they have to be tokens; None for either. Raises ValueError, which names the first row that does not fit.
     """
-    array = np.frombuffer(values, np.uint8) if isinstance(values, bytes) else as_array(values)
+    array = np.frombuffer(values, np.uint8) if isinstance(values, bytes) else as_array(values, missing=missing)
     if array.ndim == 1 and size == 1 and (tokens is False or array.dtype.kind == "f"):
         array = array[:, None]  # the only number of each vector
     elif array.ndim == 1 and len(array) and tokens is None:
@@ -56,19 +58,19 @@ def as_series(values: Any, size: int, most: float, tokens: bool | None = None) -
     if array.ndim == 1 and tokens is not False:
         return as_tokens(array, size), np.zeros((0, size))
     if array.ndim == 2 and not tokens:
-        return np.full(len(array), -1), _as_vectors(array, size, most)
+        return np.full(len(array), -1), _as_vectors(array, size, most, missing)
     wanted = {None: f"ints (n,) or vectors (n, {size})", True: "ints (n,)", False: f"vectors (n, {size})"}[tokens]
     raise ValueError(f"expected {wanted}, got an array of shape {array.shape}")
 
 
-def _as_vectors(array: np.ndarray, size: int, most: float) -> np.ndarray:
+def _as_vectors(array: np.ndarray, size: int, most: float, missing: bool) -> np.ndarray:
     """What `as_vector` would make of each row, sooner if all of them fit."""
-    if (whole := vectors_at_once(array, size, most)) is not None:
+    if (whole := vectors_at_once(array, size, most, missing)) is not None:
         return whole
     vectors = np.zeros((len(array), size))
     for k, x in enumerate(array):
         try:
-            vectors[k] = as_vector(x, size, most)
+            vectors[k] = as_vector(x, size, most, missing)
         except ValueError as error:
             raise ValueError(f"row {k}: {error}") from None
     return vectors

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from streamrnn.model import channels as naming
+from streamrnn.model.entrance import Entrance
 from streamrnn.model.inputs import TOKENS, VECTOR
 from streamrnn.model.layers import Layer
 from streamrnn.model.readouts import Readout
@@ -18,6 +19,16 @@ def check_layers(layers: Sequence[Layer]) -> None:
     for below, above in pairwise(layers):
         if above.input_size != below.output_size:
             raise ValueError(f"{above} cannot follow {below}: it takes {above.input_size} inputs")
+
+
+def entrance_of(layer: Layer, standardize: bool, missing: str, mask: bool) -> Entrance:
+    """What vectors the first layer takes, and how. Raises ValueError where settings do not go together, or with it."""
+    entrance = Entrance(layer.input_size // (2 if mask else 1), standardize, missing, mask)
+    for name, problem in entrance.problems():
+        raise ValueError(f"{name} {problem}")
+    if entrance.inputs != layer.input_size:
+        raise ValueError(f"{layer} takes no mask: a vector and its mask are an even number of inputs")
+    return entrance
 
 
 def check_counts(window: int, accumulate: int, gradient_delay: int, streams: int) -> None:

@@ -10,6 +10,7 @@ from msgspec import Meta
 from streamrnn.kernels.anomaly import DETECTORS, FACTS
 from streamrnn.kernels.cells import CELLS
 from streamrnn.kernels.readouts import FORECASTS, READOUTS
+from streamrnn.model.entrance import Entrance
 from streamrnn.tables import Frames, NonEmpty, Section, Size, Tagged, Units
 
 if TYPE_CHECKING:
@@ -30,7 +31,14 @@ class Input(Section, frozen=True):
     kind: Literal["tokens", "vector"]
     size: Size  # number of different tokens, or width of the vector; 0 = as many as this machine has sensors
     standardize: bool = False  # scale each input online to mean 0 and deviation 1 (vectors only)
+    missing: Literal["refuse", "fill"] = "refuse"  # NaN in a vector: an error, or the value last seen, decaying
+    mask: bool = False  # the first layer also sees which are missing
     channels: list[NonEmpty] | None = None  # names of a vector's numbers, by which clients may give them
+
+    @property
+    def entrance(self) -> Entrance:
+        """How vectors come in."""
+        return Entrance(self.size, self.standardize, self.missing, self.mask)
 
 
 class Layer(Section, frozen=True):

@@ -156,7 +156,7 @@ class Verbs:
         """Whether x is one input, a token or a vector, and not a sequence of them."""
         if isinstance(x, str | bytes):
             return False
-        x = as_array(x)
+        x = as_array(x, missing=self._shape(False).missing)
         if x.ndim != 1 or not x.size:
             return x.ndim == 0
         return (x.dtype.kind == "f" or self.inputs == VECTOR) and (x.size == 1 or self._shape(False).inputs > 1)
@@ -175,18 +175,22 @@ class Verbs:
             frames[:, TOKEN] = as_tokens(sequence, inputs)
             return frames, np.zeros((len(sequence), 0))
         frames[:, TOKEN] = -1
-        width = as_array(by_name(first, self.channels), "a vector of numbers").size
-        outside = inputs - self._shape(False).outputs
+        _, outputs, _, _, most, missing = self._shape(False)
+        width = as_array(by_name(first, self.channels, missing), "a vector of numbers", missing).size
+        outside = inputs - outputs
         X = np.zeros((len(sequence), inputs))
         for k, x in enumerate(sequence):
             part = X[k, :outside] if width == outside > 0 else X[k]
-            part[:] = as_vector(by_name(x, self.channels), len(part), self._shape(False).most)
+            part[:] = as_vector(by_name(x, self.channels, missing), len(part), most, missing)
         return frames, X
 
     def _rows(self, sequence: Any) -> Any:
         """The frames of a sequence, those of a table with named columns too. Raises ValueError if it is none."""
         if self.channels and hasattr(sequence, "keys"):
-            sequence = np.transpose(by_name(sequence, self.channels))
+            missing = self._shape(False).missing
+            columns = [as_array(column, missing=missing) for column in by_name(sequence, self.channels, missing)]
+            count = max(column.size for column in columns)
+            sequence = np.transpose([column if column.ndim else np.full(count, column) for column in columns])
         return _many(sequence)
 
     def _is_token(self, first: Any, size: int) -> bool:
@@ -202,7 +206,7 @@ class Verbs:
             targets = as_tokens(_as_bytes(targets, shape.outputs, "says"), shape.outputs)
             values = np.zeros((len(targets), 0))
         else:
-            values = np.array([as_vector(target, shape.outputs, shape.most) for target in targets])
+            values = np.array([as_vector(target, shape.outputs, shape.most, shape.missing) for target in targets])
         if not len(targets):
             raise ValueError("teach needs at least one target")
         return (targets if shape.classes else np.zeros(len(values), np.int64)), values

@@ -42,6 +42,21 @@ class Frames:
         )
 
 
+def joined(parts: Sequence[Frames]) -> Frames:
+    """All of them, one after the other; parts that are all with times and keys, or all without."""
+    import numpy as np
+
+    some = [part for part in parts if len(part)] or [*parts[:1]]
+    if len(some) == 1:
+        return some[0]
+    values, times, keys = zip(*((part.values, part.times, part.keys) for part in some), strict=True)
+    return Frames(
+        np.concatenate(values),
+        None if times[0] is None else np.concatenate(times),
+        None if keys[0] is None else [key for part in keys for key in part],
+    )
+
+
 def tokens(piece: bytes) -> Tokens:
     """A token (n,) for each byte."""
     import numpy as np
@@ -49,8 +64,15 @@ def tokens(piece: bytes) -> Tokens:
     return np.frombuffer(piece, np.uint8).astype(np.int64)
 
 
+def times(numbers: Sequence[int]) -> Times:
+    """Times (n,)."""
+    import numpy as np
+
+    return np.array(numbers, np.int64)
+
+
 def vectors(rows: Sequence[Sequence[float]], size: int) -> Vectors:
     """Vectors of that size, (n, size)."""
     import numpy as np
 
-    return np.array(rows, np.float64).reshape(-1, size)
+    return np.array(rows, np.float64).reshape(len(rows), size)

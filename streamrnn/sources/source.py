@@ -16,6 +16,10 @@ class SourceError(OSError):
     """A source that cannot be opened or read; the message is one line that says which and why."""
 
 
+class LastingError(SourceError):
+    """What comes next cannot be read, and never will be: the source has ended there."""
+
+
 class Source:
     """Frames of the daemon's own. The gate polls it and never waits for it."""
 
@@ -99,7 +103,7 @@ class Rereadable(Source, ABC):
 Problems = Iterator[tuple[str, str]]  # keys of the config, and what is wrong there
 
 
-class SourceTable(Tagged, frozen=True):
+class SourceTable(Tagged, frozen=True, kw_only=True):
     """The table [source] of one kind, and what follows from it."""
 
     size_0: ClassVar[str] = ""  # what a size of 0 in the config stands for, in words, where this kind knows
@@ -129,6 +133,10 @@ class SourceTable(Tagged, frozen=True):
     def channels(self) -> list[str] | None:
         """What the numbers in its vectors are called, where this kind knows."""
         return None
+
+    def named(self, channels: list[str] | None) -> "SourceTable":
+        """The same where the config gives names to the numbers in its vectors: those of fields, where it has such."""
+        return self
 
     def problems(self, input: Input, predict: str) -> Problems:
         """What of the config does not fit it: the frames that the network takes, and what it predicts."""

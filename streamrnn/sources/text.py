@@ -14,7 +14,6 @@ from streamrnn.sources.source import Position, Problems, Rereadable, Source, Sou
 from streamrnn.tables import Count, NonEmpty, Rate
 
 CHUNK = 1 << 16  # most bytes read at once
-AT_ONCE = 4096  # frames: after a failure all of them are taken again before new checkpoints are begun
 
 
 class _File:
@@ -83,7 +82,7 @@ class TextSource(Rereadable):
 
     @property
     def at_once(self) -> int:
-        return min(AT_ONCE, max(1, int(self._pace.rate))) if self._pace.rate else AT_ONCE
+        return self._pace.at_once
 
     def close(self) -> None:
         if isinstance(self._text, _File):
@@ -153,11 +152,6 @@ class TextConfig(SourceTable, frozen=True, tag="text"):
 
     def open(self) -> TextSource | PipeSource:
         return open_text(self.path, self.passes, self.rate)
-
-
-def reading(path: str, source: SourceTable) -> TextConfig:
-    """What `--source PATH` means: the text at `path`, once through, at the rate that [source] had."""
-    return TextConfig(path=path, passes=1, rate=source.rate if isinstance(source, TextConfig) else 0.0)
 
 
 def open_text(

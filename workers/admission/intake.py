@@ -22,8 +22,9 @@ from streamrnn.kernels.frames import (
     TOKEN,
 )
 from streamrnn.kernels.messages import FRAMES, NAME
+from streamrnn.model.entrance import FILL
 from streamrnn.model.feedback import Drawing, Last, Shape, Unrolling
-from streamrnn.model.inputs import within
+from streamrnn.model.inputs import beyond, within
 from streamrnn.protocol.stream_names import OWN, PREVIEW, SOURCE, problem
 from streamrnn.protocol.wire import NO_VECTORS, NOTHING, Message, as_text, pack, text_of
 from streamrnn.sources import NO_TIME, Frames
@@ -79,7 +80,8 @@ class Intake:
         self.last = {int(number): Last.of(plain) for number, plain in order["last"].items()}  # what can be fed back
         classes = self.target_classes
         size, most = self.inputs or self.classes, order["largest"]
-        self.shape = Shape(size, self.targets or classes, not self.inputs, classes > 0, most)
+        missing = order["missing"] == FILL
+        self.shape = Shape(size, self.targets or classes, not self.inputs, classes > 0, most, missing)
         self.seq = order["frames"]
         self.rows: list[np.ndarray] = []
         self.vectors: list[np.ndarray] = []
@@ -262,8 +264,9 @@ class Intake:
             raise Refused(f"the stop symbol {drawing.until} is outside [0, {self.target_classes})")
 
     def _check_numbers(self, what: str, values: np.ndarray) -> None:
-        if not within(values, self.shape.most):
-            raise Refused(f"the {what} holds NaN or infinity, or a number larger than {self.shape.most:.3g}")
+        most, missing = self.shape.most, self.shape.missing
+        if not within(values, most, missing):
+            raise Refused(f"the {what} holds {beyond(values, most, missing)}")
 
     def _check_vectors(self, count: int, vectors: np.ndarray, size: int) -> None:
         if size and (len(vectors) != count or (count and vectors.shape[1] != size)):

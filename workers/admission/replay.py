@@ -6,7 +6,7 @@ from zlib import crc32
 
 import numpy as np
 
-from streamrnn.kernels.frames import COLUMNS, FLAGS, TIME, TIMED
+from streamrnn.kernels.frames import FLAGS, TIME, TIMED
 from streamrnn.kernels.messages import NAME, RATE
 from streamrnn.protocol.stream_names import PREVIEW
 from streamrnn.protocol.wire import pack, unpack
@@ -102,9 +102,9 @@ def batch_again(gate: "Gate", entry: Batch) -> None:
 
 
 def send_block(gate: "Gate") -> None:
-    """Send what was let in."""
-    gate.pending.replay_frames(
-        np.concatenate(gate.intake.rows) if gate.intake.rows else np.zeros((0, COLUMNS), np.int64)
-    )
+    """Send what was let in, if anything was."""
+    if not gate.intake.rows:
+        return
+    gate.pending.replay_frames(np.concatenate(gate.intake.rows))
     gate.sent += gate.intake.count
     gate.down.send(gate.intake.block())

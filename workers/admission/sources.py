@@ -14,9 +14,19 @@ from typing import Any
 
 import zmq
 
-from streamrnn.sources import Frames, Position, Rereadable, Source, SourceError, SourceTable, table_of
+from streamrnn.sources import (
+    Frames,
+    LastingError,
+    Position,
+    Rereadable,
+    Source,
+    SourceError,
+    SourceTable,
+    joined,
+    table_of,
+)
 from streamrnn.workers.admission.eviction import Eviction
-from streamrnn.workers.admission.intake import DAEMONS, Intake, Refused
+from streamrnn.workers.admission.intake import DAEMONS, Intake, Refused, check_name
 from streamrnn.workers.admission.journal_entries import Ahead
 from streamrnn.workers.admission.outbox import Outbox
 from streamrnn.workers.admission.replay import checksum
@@ -39,8 +49,8 @@ class OpenSource:
         self.written: Position = None  # the place that the journal has
         self.held: Frames | None = None  # read, and not let in: a stream of theirs must wait
         self.trouble = ""  # why it could not be opened or read
+        self.broken = False  # that will not change
         self.patience, self.again = PATIENCE[0], 0.0
-        self.taken = 0  # frames, in this process
 
     def open(self) -> None:
         """Raises SourceError."""
@@ -57,26 +67,28 @@ class OpenSource:
 
     @property
     def ended(self) -> bool:
-        return self.source is not None and self.source.ended
+        return self.broken or (self.source is not None and self.source.ended)
 
     def fail(self, error: SourceError) -> None:
         """It is tried again after a while, each time later."""
-        self.trouble = str(error)
+        self.trouble, self.broken = str(error), isinstance(error, LastingError)
         self.again = time.monotonic() + self.patience
         self.patience = min(2 * self.patience, PATIENCE[1])
 
     def delay(self) -> float:
         """Seconds until it is worth a look."""
+        if self.ended:
+            return math.inf
         if self.trouble:
             return max(0.0, self.again - time.monotonic())
         if self.held:
             return 0.0
-        return self.source.delay() if self.source and not self.source.ended else math.inf
+        return self.source.delay() if self.source else math.inf
 
     def facts(self) -> dict[str, Any]:
         """For the supervisor."""
         trouble = self.trouble or (self.source.trouble if self.source else "")
-        return {"line": self.table.line, "frames": self.taken, "ended": self.ended, "trouble": trouble}
+        return {"line": self.table.line, "stream": self.stream, "ended": self.ended, "trouble": trouble}
 
 
 class Sources:
@@ -94,7 +106,9 @@ class Sources:
         self.worker, self.intake, self.outbox, self.eviction, self.room = worker, intake, outbox, eviction, room
         self.positions = kept_positions(order)  # by what they are of, those of before too
         self.screening = Screening(order, intake)
-        self.all = [OpenSource(table_of(plain), stream) for plain, stream in order["sources"]]
+        past = [order["backfill"]] if order["backfill"] else []
+        self.all = [OpenSource(table_of(plain), stream) for plain, stream in (*past, *order["sources"])]
+        self.past = self.all[0] if past else None  # before which the others do not begin
         for source in self.all:
             try:
                 source.open()
@@ -115,12 +129,12 @@ class Sources:
 
     def go_on(self) -> None:
         """All that the journal knows has been let in."""
-        for source in self.all:
+        for source in self._current():
             try:
                 self._begin(source)
             except SourceError as error:
                 self._warn(source, error)
-            if source.ended and source.table.origin in self.positions:
+            if source is not self.past and source.ended and source.table.origin in self.positions:
                 text = f"{source.table.origin} has been read to its end before; to read it again, begin with --new"
                 self.worker.report("warning", event="source_ended", text=text)
 
@@ -132,7 +146,7 @@ class Sources:
         if not self.room.may_take() or self.room.left <= 0:
             return math.inf
         soonest = math.inf
-        for source in self.all:
+        for source in self._current():
             delay = source.delay()
             soonest = min(soonest, delay)
             descriptor = source.source.fileno() if source.source and not source.ended else None
@@ -145,13 +159,18 @@ class Sources:
         self._keep_promises()
         if self.ended:
             return
-        for source in self.all:
+        for source in self._current():
             if self.room.left > 0 and not source.delay():
                 self._look(source)
-        if self.room.left <= 0 or (self.all and all(source.ended for source in self.all)):
+        lasting = [source for source in self.all if source is not self.past]
+        if self.room.left <= 0 or (lasting and all(source.ended for source in lasting)):
             self.ended = True
             self.outbox.flush()
             self.worker.report("ended")
+
+    def _current(self) -> list[OpenSource]:
+        """Those that are read now: the past alone, as long as it has more."""
+        return [self.past] if self.past and not self.past.ended else self.all
 
     def _look(self, source: OpenSource) -> None:
         try:
@@ -173,7 +192,7 @@ class Sources:
             if source.held or not len(frames):
                 return
             for name, start, end in runs(frames, source.stream):
-                self._add(source, name, frames.part(start, end))
+                self._add(name, frames.part(start, end))
             self.positions[source.table.origin] = source.source.position
             if not source.table.keyed:
                 return
@@ -190,7 +209,7 @@ class Sources:
         for name, start, end in runs(frames, source.stream):
             if not self._open(name):
                 break
-            self._add(source, name, frames.part(start, end), named=True)
+            self._add(name, frames.part(start, end), named=True)
             rereadable.take(end - start)
             self.at += end - start
         self.positions[source.table.origin] = rereadable.position
@@ -219,6 +238,7 @@ class Sources:
             self.eviction.touch(self.intake.names[name])
             return True
         try:
+            check_name(name)
             if name not in DAEMONS and not self.eviction.admit(name):
                 return False
             number, naming = self.intake.stream(name)
@@ -230,27 +250,14 @@ class Sources:
             self.eviction.opened(number)
         return True
 
-    def _add(self, source: OpenSource, name: str, frames: Frames, named: bool = False) -> None:
+    def _add(self, name: str, frames: Frames, named: bool = False) -> None:
         """Let in frames of one stream; none where that was refused. named: the journal has named them."""
-        source.taken += len(frames)
         number = self.intake.names.get(name)
         if number is None:
             self.screening.unopened += len(frames)
         elif len(kept := self.screening.screen(number, frames)):
             self.intake.add_from_source(number, kept, named)
             self.room.took(len(kept))
-
-    def replay(self, count: int) -> None:
-        """Let in again the next frames that the journal has named, at most so many."""
-        assert self.leading
-        assert self.leading.rereadable
-        rereadable = self.leading.rereadable
-        frames = rereadable.peek(self.ahead - self.at).part(0, count)
-        for name, start, end in runs(frames, self.leading.stream):
-            self._add(self.leading, name, frames.part(start, end), named=True)
-        rereadable.take(len(frames))
-        self.at += len(frames)
-        self.positions[self.leading.table.origin] = rereadable.position
 
     def read_again(self, entry: Ahead) -> None:
         """What an entry says comes next. Raises Failure where the source is not there or has something else."""
@@ -262,13 +269,23 @@ class Sources:
             )
         rereadable = source.rereadable
         rereadable.go_to(entry.position)
-        frames = rereadable.peek(entry.count)
-        if checksum(frames) != entry.checksum:
+        if checksum(taken(rereadable, entry.count)) != entry.checksum:
             raise Failure(
                 f"{rereadable.where(entry.position, entry.count)} are not what was read there before, and must be "
                 "taken again: put the file back as it was, go back with `streamrnn checkpoints rollback`, or begin anew"
             )
+        rereadable.go_to(entry.position)
         self.leading, self.ahead, self.at = source, entry.count, 0
+
+    def replay(self, count: int) -> None:
+        """Let in again the next frames that the journal has named, so many of them."""
+        assert self.leading
+        assert self.leading.rereadable
+        frames = taken(self.leading.rereadable, count)
+        for name, start, end in runs(frames, self.leading.stream):
+            self._add(name, frames.part(start, end), named=True)
+        self.at += len(frames)
+        self.positions[self.leading.table.origin] = self.leading.rereadable.position
 
     def lead_no_more(self) -> None:
         """What the journal has named and has not come is named anew: a checkpoint is begun behind it."""
@@ -296,7 +313,17 @@ class Sources:
 
     def facts(self) -> dict[str, Any]:
         """For the supervisor."""
-        return {"sources": [source.facts() for source in self.all], **self.screening.counts()}
+        return {"sources": [source.facts() for source in self.all], "passed_over": self.screening.counts()}
+
+
+def taken(rereadable: Rereadable, count: int) -> Frames:
+    """The next frames of a source, so many of them; fewer where it has no more."""
+    parts = [rereadable.peek(count)]
+    while len(parts[-1]):
+        rereadable.take(len(parts[-1]))
+        count -= len(parts[-1])
+        parts.append(rereadable.peek(count))
+    return joined(parts)
 
 
 def kept_positions(order: dict[str, Any]) -> dict[str, Position]:

@@ -326,6 +326,10 @@ def accept(stages, links):
         state[USED_TARGETS] = 0
         state[HAS_FRAMES] = 1 if links.incoming[H_FRAMES] <= links.rows.shape[0] else 0
         state[BAD] += 1 - state[HAS_FRAMES]
+        if state[TARGET_WIDTH] > 0:
+            frames, targets, _ = parts(links.incoming)
+            width = state[TARGET_WIDTH]
+            chain.mark_gaps(frames, matrix(targets, 0, targets.shape[0] // width, width))
     else:
         if kind == RATE:
             for i in range(len(stages)):

@@ -119,6 +119,7 @@ def plan(
         "written": -1 if config.sinks and config.journal.enabled else None,
         "forecast": msgspec.to_builtins(config.readout) if READOUTS[config.readout.name].experts else None,
         "channels": config.input.channels,
+        "targets": config.readout.size if config.predict == "next" and not config.readout.classes else 0,
         "losses": READOUTS[config.readout.name].beside(config.readout.size),
     }
     workers.append(WorkerHandle(PUBLISHER, "publisher", "publisher", common | order))
@@ -141,14 +142,15 @@ def gate_order(config: Config, manifest: Manifest) -> dict[str, Any]:
     return {
         "overload": config.pipeline.overload,
         "sources": [(msgspec.to_builtins(table), stream) for table, stream in config.named_sources],
+        "backfill": (msgspec.to_builtins(config.past[0]), config.past[1]) if config.past else None,
         "stdin": config.reads_stdin,
         "gate": config.sockets.gate,
         "predict": config.predict,
         "input_size": 0 if tokens else config.input.size,
         "classes": config.input.size if tokens else 0,
         "target_size": 0 if token_targets else config.readout.size,
-        "missing": "refuse",
         "largest": largest(config.input.standardize),
+        "missing": config.input.missing,
         "dismissals": len(dismissals(config)),
         "target_classes": config.readout.size if token_targets else 0,
         "frames": manifest.frames,

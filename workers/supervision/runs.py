@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from streamrnn.model.entrance import ADDED
 from streamrnn.storage import checkpoint, files
 from streamrnn.storage.files import OLD, WRITING
 from streamrnn.storage.manifest import MANIFEST, CheckpointError, Manifest, read_manifest
@@ -24,7 +25,7 @@ from streamrnn.workers.worker import Failure
 
 JOURNALS = "journals"  # the folder of them
 KEYS = {"layers": "layers", "readout": "readout", "optimizer": "optimizer", "predict": "predict"}  # in a config
-KEYS |= {"standardize": "input.standardize"}
+KEYS |= {name: f"input.{name}" for name in ("standardize", "missing", "mask")}
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", re.ASCII)
 
 
@@ -97,7 +98,7 @@ def lasting(spec: dict[str, Any]) -> dict[str, Any]:
     optimizer, readout = {**spec.get("optimizer", {}), "learning_rate": None}, spec["readout"]
     if anomaly := readout.get("anomaly"):
         readout = readout | {"anomaly": anomaly | {"alarms_per_day": None, "threshold": None}}
-    return spec | {"optimizer": optimizer, "readout": readout}
+    return ADDED | spec | {"optimizer": optimizer, "readout": readout}
 
 
 def check_network(folder: Path, manifest: Manifest, spec: dict[str, Any]) -> None:

@@ -95,8 +95,11 @@ def status(daemon: "Supervisor") -> dict[str, Any]:
         "skipped_updates": sum(known(daemon, name).get("skipped", 0) for name in daemon.workers),
         "experts": told(daemon, "experts"),
         "channels": channels(daemon),
+        "errors": errors(daemon),
         "alarms": alarms(daemon),
         "learning_rate": gate.get("rate"),
+        "sources": gate.get("sources", []),
+        "passed_over": gate.get("passed_over", {}),
         "streams": gate.get("streams", 0),
         "streams_on_disk": gate.get("streams_on_disk", 0),
         "streams_refused": daemon.counted["streams_refused"] + total(daemon, "streams_refused"),
@@ -139,6 +142,14 @@ def channels(daemon: "Supervisor") -> dict[str, Any] | None:
     every = names(daemon.config.input.channels, daemon.config.readout.size)
     value = [recent[-1] if recent else None for recent in said["recent"]]
     return said | {"stream": name if number == said["stream"] else None, "name": every[:count], "value": value}
+
+
+def errors(daemon: "Supervisor") -> dict[str, Any] | None:
+    """How far off forecasts of each channel were, see `ChannelErrors`; None where no values are forecast."""
+    if not (known_errors := known(daemon, PUBLISHER).get("errors")):
+        return None
+    every = names(daemon.config.input.channels, daemon.config.readout.size)
+    return {"name": every[: len(known_errors["scored"])], **known_errors}
 
 
 def alarms(daemon: "Supervisor") -> list[dict[str, Any]]:

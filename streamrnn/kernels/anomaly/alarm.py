@@ -1,5 +1,7 @@
 """The score of a frame, and when it is an alarm: once for an event, and as often as was asked for."""
 
+from math import isnan
+
 from streamrnn.kernels.activations import log
 from streamrnn.kernels.anomaly import AGE, BEGINS, DEPARTED, ENDS, EVENT, FACTS, GOES_ON, RARITY, SCORE, THRESHOLD, tail
 from streamrnn.kernels.anomaly.departure import follow
@@ -34,13 +36,15 @@ CALM = 30.0  # frames below the threshold, and the event is over
 
 @kernel
 def decide(settings, row, values):
-    """Fill the facts of the newest frame, whose values (size,) the detectors have seen."""
+    """Fill the facts of the newest frame, whose values (size,) the detectors have seen, but for those missing, NaN."""
     facts, scores = row[FACTS_AT : FACTS_AT + FACTS], row[HEAD : HEAD + tail.TAIL]
-    score = 0.0
+    score, there = 0.0, False
     for c in range(int(settings[SIZE])):
         score = max(score, channel_score(channel_of(settings, row, c)))
+        there = there or not isnan(values[c])
     facts[SCORE], facts[RARITY], facts[THRESHOLD] = score, tail.evidence(scores, score), threshold(settings, row)
-    tail.insert(scores, score)
+    if there:
+        tail.insert(scores, score)
     if settings[NORMAL] > 0.0:
         follow(settings, row, values, facts)
     facts[EVENT] = event(settings, row, score >= facts[THRESHOLD] or facts[DEPARTED] > 0.0)

@@ -3,13 +3,13 @@
 The first NORMAL frames are known to be normal. A departure is the squared Mahalanobis distance of the mean over few
 frames from that over many, by the covariance that this had then, for each channel (Lowry, Woodall, Champ and Rigdon
 1992). The state is left where it reaches ON, three standard deviations, and is back below OFF; in between, the mean
-over many frames stands still.
+over many frames stands still. So do both, and the departure, of a channel that is missing.
 """
 
-from math import sqrt
+from math import isnan, sqrt
 
 from streamrnn.kernels.anomaly import DEPARTED, DEPARTURE
-from streamrnn.kernels.anomaly.memory import FRAMES, NORMAL, SIZE, together_of
+from streamrnn.kernels.anomaly.memory import FRAMES, NORMAL, SIZE, channel_of, seen, together_of
 from streamrnn.kernels.jit import inlined, kernel
 
 NEAR, USUAL = 1 / 5, 1 / 400  # rates of the means over few and over many frames
@@ -24,9 +24,11 @@ def follow(settings, row, values, facts):
     near, usual, covariance, rest = together_of(settings, row)
     frames, size = row[FRAMES], int(settings[SIZE])
     for c in range(size):
-        near[c] += (values[c] - near[c]) * (1.0 if frames == 1.0 else NEAR)
-        if facts[DEPARTED] == 0.0:
-            usual[c] += (values[c] - usual[c]) * max(1.0 / frames, USUAL)
+        if not isnan(values[c]):
+            there = seen(settings, row, channel_of(settings, row, c))
+            near[c] += (values[c] - near[c]) * (1.0 if there == 1.0 else NEAR)
+            if facts[DEPARTED] == 0.0 or there == 1.0:
+                usual[c] += (values[c] - usual[c]) * max(1.0 / there, USUAL)
         rest[c] = near[c] - usual[c]
     if frames <= settings[NORMAL]:
         learn(settings, frames, covariance, rest)

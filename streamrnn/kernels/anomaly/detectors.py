@@ -5,6 +5,8 @@ surprise k   mean over k frames of the forecast's loss: Student's t, whose scale
 week         how far the value lies from that of a week ago
 high, low    the level, which is the mean of the last RECENT values, and minus it
 jump         how far the level lies from that RECENT frames ago
+
+Of a channel that may be missing, frames are those in which it was there, but for the time of day and the week.
 """
 
 from streamrnn.kernels.activations import log
@@ -13,7 +15,6 @@ from streamrnn.kernels.anomaly.memory import (
     AMOUNTS_AT,
     COUNT,
     EVIDENCE_AT,
-    FRAMES,
     LOSSES,
     LOSSES_AT,
     MEANS_AT,
@@ -24,6 +25,7 @@ from streamrnn.kernels.anomaly.memory import (
     VARIANCE,
     channel_of,
     range_of,
+    seen,
     tail_of,
 )
 from streamrnn.kernels.experts.least_squares import STEADY
@@ -41,7 +43,9 @@ def observe(settings, row, c, value, error, scale, floor):
 
     scale: the channel's, 0 while it has never moved; floor: the least scale of errors, in it.
     """
-    channel, frames = channel_of(settings, row, c), int(row[FRAMES])
+    channel = channel_of(settings, row, c)
+    envelope.enter_channel(settings, row, channel, 0.0)
+    frames = int(seen(settings, row, channel))
     values = channel[VALUES_AT : VALUES_AT + RECENT]
     before = values[(frames - 2) % RECENT] if frames > 1 else value
     values[(frames - 1) % RECENT] = value
@@ -57,6 +61,15 @@ def observe(settings, row, c, value, error, scale, floor):
     amounts[WEEK] = envelope.off_last_week(settings, row, channel, value, before)
     observe_level(channel, values, frames, amounts)
     weigh(channel, frames, amounts)
+
+
+@kernel
+def miss(settings, row, c):
+    """A channel is missing: no amount, no evidence, and of what is remembered only the time goes on."""
+    channel = channel_of(settings, row, c)
+    envelope.enter_channel(settings, row, channel, 1.0)
+    channel[AMOUNTS_AT : AMOUNTS_AT + COUNT] = 0.0
+    channel[EVIDENCE_AT : EVIDENCE_AT + COUNT] = 0.0
 
 
 @inlined

@@ -14,6 +14,7 @@ of each channel
     patience                   (detectors,) evidence is divided by 1 more: it grows where alarms are dismissed
     tails (detectors, TAIL)
     days, weeks                see `envelope`
+    MISSED, LACKING            frames in which it was missing, and of those in the newest place; where values may be
 of the channels together, where the first frames are known to be normal; see `departure`
     near, usual                (size,) each: means over a few frames, and over many
     covariance                 (size, size); then its Cholesky factor
@@ -54,6 +55,7 @@ AMOUNTS_AT = EVIDENCE_AT + COUNT
 PATIENCE_AT = AMOUNTS_AT + COUNT
 TAILS_AT = PATIENCE_AT + COUNT
 DAYS_AT = TAILS_AT + COUNT * TAIL
+MISSED, LACKING, GAPS = range(3)
 
 
 class Plan(NamedTuple):
@@ -66,14 +68,14 @@ class Plan(NamedTuple):
 NONE = Plan(np.zeros(0), 0)
 
 
-def plan(size: int, day: int, threshold: float | None, alarms_per_day: float, normal: int) -> Plan:
+def plan(size: int, day: int, threshold: float | None, alarms_per_day: float, normal: int, fills: bool = False) -> Plan:
     """For so many channels; day: in frames; alarms_per_day: how many there shall be, where no threshold says it.
 
     LIMIT is the threshold, at the start where RATE, alarms a frame, is not 0. normal: the number of the first frames
-    that are known to be normal, or 0.
+    that are known to be normal, or 0. fills: values may be missing.
     """
     places = min(day, FINEST)
-    channel = DAYS_AT + len(SCALES) * days_of(places) * 2 + weeks_of(places)
+    channel = DAYS_AT + len(SCALES) * days_of(places) * 2 + weeks_of(places) + (GAPS if fills else 0)
     rate = 0.0 if threshold else alarms_per_day / day
     limit = threshold or round(min(2.0 * (TWICE * size / rate) ** 0.7, HIGHEST), 6)
     settings = np.array([size, day, places, limit, rate, channel, normal], np.float64)
@@ -128,3 +130,24 @@ def means_of(settings, channel):
     places = int(settings[PLACES])
     first = DAYS_AT + len(SCALES) * days_of(places) * 2
     return channel[first : first + weeks_of(places)]
+
+
+@inlined
+def gaps_of(settings, channel):
+    """[MISSED, LACKING]; (0,) where nothing may be missing."""
+    places = int(settings[PLACES])
+    return channel[DAYS_AT + len(SCALES) * days_of(places) * 2 + weeks_of(places) :]
+
+
+@inlined
+def seen(settings, row, channel):
+    """Frames in which a channel was there."""
+    gaps = gaps_of(settings, channel)
+    return row[FRAMES] - gaps[MISSED] if gaps.shape[0] > 0 else row[FRAMES]
+
+
+@inlined
+def seen_within(settings, row, channel):
+    """Those of them in the newest place."""
+    gaps = gaps_of(settings, channel)
+    return row[WITHIN] - gaps[LACKING] if gaps.shape[0] > 0 else row[WITHIN]

@@ -3,7 +3,7 @@
     COUNT, PRESENTED, STARTED      values and forecasts since the sequence began; whether weights are there
     hidden vectors (rows, H)       a ring: those of the newest forecasts, as many as the largest horizon
     of each channel
-        values (ring,)             a ring: the newest ones, in the units of the stream
+        values (ring,)             a ring: the newest ones, in the units of the stream; NaN before the channel's first
         of each horizon k
             SEEN                   targets learned from
             w, D (features,), U    of least squares, of those without the network first
@@ -17,6 +17,7 @@ Rings are written in order of COUNT and PRESENTED. `settings` says how many ther
 """
 
 from collections.abc import Sequence
+from math import isnan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,8 +55,12 @@ def plan(
     forgetting: float,
     band: float,
     anomaly: dict[str, Any] | None = None,
+    fills: bool = False,
 ) -> Plan:
-    """For so many channels and units; periods and horizons are in frames; anomaly: of `anomaly.memory.plan`."""
+    """For so many channels and units; periods and horizons are in frames; anomaly: of `anomaly.memory.plan`.
+
+    fills: values may be missing.
+    """
     known = 1 + lags + 2 * len(seasons) + others * (size - 1)
     features = known + hidden
     experts, furthest = 3 + len(seasons), max(horizons)
@@ -67,11 +72,11 @@ def plan(
         at += 1 + sum(2 * n + n * (n - 1) // 2 for n in (known, features)) + 2 * experts + 2 + SAID * k
     first = [size, hidden, lags, others, len(seasons), len(horizons), known, features, experts, furthest, ring, at]
     numbers = HEAD + furthest * hidden + size * at
-    watch = anomaly_memory.plan(size, **anomaly) if anomaly else anomaly_memory.NONE
+    watch = anomaly_memory.plan(size, **anomaly, fills=fills) if anomaly else anomaly_memory.NONE
     behind = SETTINGS + len(seasons) + len(places)
     last = [forgetting, (1 - band) / 2, numbers, behind if anomaly else 0, *seasons, *places]
     settings = np.array([*first, *last, *watch.settings], np.float64)
-    return Plan(settings, numbers + watch.numbers, 2 * features + experts)
+    return Plan(settings, numbers + watch.numbers, max(2 * features + experts, size))
 
 
 @inlined
@@ -160,11 +165,12 @@ def place_of(newest, age, ring):
 
 @kernel
 def value(settings, row, channel, age, unknown):
-    """A channel's value that came `age` before the newest one; `unknown` where none did."""
+    """A channel's value that came `age` before the newest one; `unknown` where none did, or none had ever come."""
     count, ring = int(row[COUNT]), whole(settings, RING)
     if age >= count:
         return unknown
-    return channel[place_of((count - 1) % ring, age, ring)]
+    known = channel[place_of((count - 1) % ring, age, ring)]
+    return unknown if isnan(known) else known
 
 
 @kernel

@@ -12,15 +12,18 @@ and where there are detectors of anomalies, what they said of the newest target:
     FACTS                                                  of the stream; see `kernels.anomaly`
     evidence, amounts                                      (detectors, size)
 
-A target that does not come is taken to be the mean. The hidden vector's gradient is that of the linear map's own loss
+A target that does not come, or of which a channel is missing, is taken to be the mean of the forecast one frame ahead;
+neither experts nor intervals are judged by it. The hidden vector's gradient is that of the linear map's own loss
 at the first horizon, 1: Student's negative log-likelihood, times the scale of its errors.
 """
+
+from math import isnan, nan
 
 from numba import float32
 
 from streamrnn.kernels.activations import log
 from streamrnn.kernels.anomaly.alarm import be_patient, decide, report
-from streamrnn.kernels.anomaly.detectors import observe
+from streamrnn.kernels.anomaly.detectors import miss, observe
 from streamrnn.kernels.anomaly.envelope import enter
 from streamrnn.kernels.columns import COUNT, PRESENTED, STARTED
 from streamrnn.kernels.experts import interval, least_squares, mixture
@@ -57,7 +60,7 @@ from streamrnn.kernels.experts.memory import (
 )
 from streamrnn.kernels.jit import inlined, kernel
 from streamrnn.kernels.readouts import CHANNELS, FORECASTS, LOSS, RELATIVE
-from streamrnn.kernels.standardize import UNIFORM, blocks, scale_of
+from streamrnn.kernels.standardize import UNIFORM, blocks, filling, scale_of, seen
 
 WIDEST = 1e6  # scales; what a value may be off, so that densities stay above 0
 START = 0.02, 0.05  # diagonals of P, of least squares alone and with the network
@@ -75,7 +78,7 @@ def predict(settings, row, stats, h, begin, work, out):
     if begin:
         row[COUNT], row[PRESENTED] = 0.0, 0.0
     elif row[PRESENTED] > row[COUNT]:
-        push_expected(settings, row, stats)
+        push_expected(settings, row, stats, work)
     place = int(row[PRESENTED]) % whole(settings, ROWS)
     remembered = hidden_vectors(settings, row)[place]
     for j in range(h.shape[0]):
@@ -105,14 +108,26 @@ def start(settings, row):
 
 
 @kernel
-def push_expected(settings, row, stats):
+def push_expected(settings, row, stats, work):
     """Take the forecast of one frame ahead for the target that has not come."""
-    mean = stats[1 : 1 + whole(settings, SIZE)]
-    for c in range(whole(settings, SIZE)):
-        channel = channel_of(settings, row, c)
-        said = part_of(settings, channel, 0)[4]
-        push(settings, row, channel, value(settings, row, channel, 0, mean[c]) + said[0, MIXED])
+    size = whole(settings, SIZE)
+    if watches(settings) and filling(stats, size):
+        nothing = work[:size]
+        nothing[:] = nan
+        watch(settings, row, stats, nothing, nothing, nothing)
+    for c in range(size):
+        push(settings, row, channel_of(settings, row, c), expected(settings, row, stats, c))
     row[COUNT] += 1.0
+
+
+@kernel
+def expected(settings, row, stats, c):
+    """What was forecast of a channel one frame ahead; NaN before its first value, where it may be missing."""
+    size, channel = whole(settings, SIZE), channel_of(settings, row, c)
+    known = seen(stats, size, c) > 0.0 or not filling(stats, size)
+    mean = blocks(stats, size)[0]
+    said = part_of(settings, channel, 0)[4]
+    return value(settings, row, channel, 0, mean[c] if known else nan) + said[0, MIXED]
 
 
 @inlined
@@ -223,7 +238,8 @@ def learn(settings, row, stats, target, scales, floors, learning, work, dx, loss
             losses[CHANNELS + c] = loss + log(scales[c])
             losses[LOSS] += losses[CHANNELS + c]
     for c in range(whole(settings, SIZE)):
-        push(settings, row, channel_of(settings, row, c), target[c])
+        newest = expected(settings, row, stats, c) if isnan(target[c]) else target[c]
+        push(settings, row, channel_of(settings, row, c), newest)
     row[COUNT] += 1.0
 
 
@@ -236,11 +252,14 @@ def dismiss(settings, row, stats, what):
 
 @kernel
 def watch(settings, row, stats, target, scales, floors):
-    """Let the detectors see the target, and how far off its forecast was."""
+    """Let the detectors see the target, and how far off its forecast was; what is missing they do not see."""
     mean = blocks(stats, whole(settings, SIZE))[0]
     own, memory = anomaly_of(settings, row)
     enter(own, memory)
     for c in range(whole(settings, SIZE)):
+        if isnan(target[c]):
+            miss(own, memory, c)
+            continue
         channel = channel_of(settings, row, c)
         said = part_of(settings, channel, 0)[4]
         error = target[c] - value(settings, row, channel, 0, mean[c]) - said[0, MIXED]

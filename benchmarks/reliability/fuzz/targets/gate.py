@@ -77,6 +77,7 @@ class Clients(Target):
             "overload": random.choice(["block", "reject", "drop-oldest"]),
             "keys": None,
             "sources": [],
+            "backfill": None,
             "position": 0,
             "max_frames": None,
             "left": None,

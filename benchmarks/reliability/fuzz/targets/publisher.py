@@ -24,6 +24,7 @@ READOUT = {
     "places": PLACES,
     "history": 50_000,
     "losses": 1,
+    "targets": 0,
     "forecast": None,
     "resume": None,
 }
