@@ -19,6 +19,7 @@ run: install
 	@$(BIN)/streamrnn run $(CONFIG) $(ARGS)
 
 test: install
+	@tests/mosquitto.sh $(VENV)/mosquitto
 	@$(BIN)/python -m pytest -m "not long" $(ARGS)
 
 # Those that take minutes: ordinary days, every config
