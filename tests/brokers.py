@@ -1,4 +1,4 @@
-"""Real brokers for tests, on loopback ports of their own: a mosquitto, and the Kafka cluster that librdkafka brings along."""
+"""Real brokers for tests, on loopback ports of their own: a mosquitto, and the Kafka cluster that librdkafka has."""
 
 import ctypes
 import os
@@ -14,6 +14,7 @@ from daemon import wait_for
 
 BESIDE = Path(sys.prefix) / "mosquitto"  # where tests/mosquitto.sh puts it
 PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", f"{BESIDE}/usr/sbin"])
+Data = bytes | None
 LIBRARIES = os.pathsep.join(map(str, sorted(BESIDE.glob("**/*-linux-*"))))
 
 
@@ -40,9 +41,9 @@ def tool(name: str) -> tuple[list[str], dict[str, str]]:
 
 
 class Mosquitto:
-    """A mosquitto that saves its state with each change; may be killed, and started again where it was. A context manager.
+    """A mosquitto that saves its state with each change; it may be killed, and started again where it was.
 
-    `settings` are further lines of its configuration.
+    A context manager; `settings` are further lines of its configuration.
     """
 
     def __init__(self, folder: Path, *settings: str) -> None:
@@ -131,7 +132,7 @@ class Kafka:
         """Delete the records before that offset, as retention does."""
         self._ask("partition_delete_records", topic.encode(), partition, ctypes.c_int64(before))
 
-    def produce(self, topic: str, records: Iterable[tuple[int, bytes | None, bytes | None]], timestamp: int = 0) -> None:
+    def produce(self, topic: str, records: Iterable[tuple[int, Data, Data]], timestamp: int = 0) -> None:
         """Append records (partition, key, value), in order. `timestamp` is in milliseconds since 1970, 0: now."""
         failures = []
         producer = confluent_kafka.Producer({"bootstrap.servers": self.servers, "linger.ms": 5})
