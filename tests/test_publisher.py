@@ -346,7 +346,7 @@ def test_who_missed_something_can_ask_for_it():
 
 
 def all_streams(worker, after, asker="me", wait=False):
-    """What is answered to a question for the history of all streams: SEQs and names, and what else; None if it waits."""
+    """What is answered to a question for the history of all streams; None if the answer waits."""
     worker.worker.reports.clear()
     question = {"asker": asker, "number": 7, "stream": None, "after": after, "before": 2**62, "wait": wait}
     worker.tell_all(question)

@@ -106,8 +106,7 @@ class Feed:
 
     def _follow(self, cursor: Cursor, sink: Sink, run: str, seq: int) -> None:
         """Write what comes behind that SEQ."""
-        due = time.monotonic()
-        unsafe = True
+        due, unsafe = time.monotonic() + SAFE_EVERY, True
         while not self._stopped.is_set():
             part = cursor.read(WAIT, wait=not self._finishing.is_set())
             if part and part.run != run:
@@ -115,6 +114,8 @@ class Feed:
             if part and (part.outputs or part.missed):
                 seq = self._write(sink, part, seq)
                 unsafe = True
+            else:
+                self.written += sink.write([])
             ends = self._finishing.is_set() and not (part and part.outputs)
             if unsafe and (ends or time.monotonic() >= due):
                 if not self._flush(sink):
@@ -123,6 +124,8 @@ class Feed:
                 due, unsafe = time.monotonic() + SAFE_EVERY, False
             if ends:
                 return
+            if sink.trouble:
+                self._see(sink.trouble)
             self._stopped.wait(PAUSE)
 
     def _write(self, sink: Sink, part: Part, seq: int) -> int:
@@ -141,7 +144,7 @@ class Feed:
             self._see(sink.trouble)
             if self._stopped.is_set() or time.monotonic() > self._deadline:
                 return False
-        self._see("")
+        self._see(sink.trouble)
         self._wait = SHORTEST
         return True
 

@@ -9,11 +9,12 @@ import msgspec
 
 from streamrnn.sinks.csv import CsvConfig
 from streamrnn.sinks.jsonl import JsonlConfig
+from streamrnn.sinks.mqtt import MqttConfig
 from streamrnn.sinks.sink import About, Problems, Sink, SinkError, SinkTable
 
 __all__ = ["KINDS", "About", "AnySink", "Problems", "Sink", "SinkError", "SinkTable", "table_of"]
 
-AnySink = JsonlConfig | CsvConfig
+AnySink = JsonlConfig | CsvConfig | MqttConfig
 KINDS: tuple[type[SinkTable], ...] = get_args(AnySink)
 
 

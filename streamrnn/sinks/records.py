@@ -11,7 +11,7 @@
 A number that is not known, or not finite, is None.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -41,8 +41,11 @@ class Records:
     `spread`, the interval from `lower` to `upper`, and `ahead`: the same so many frames ahead.
     """
 
-    def __init__(self, readout: AnyReadout, channels: Sequence[str] | None) -> None:
-        self.readout = readout
+    def __init__(
+        self, readout: AnyReadout, channels: Sequence[str] | None, units: Mapping[str, str] | None = None
+    ) -> None:
+        """channels: their names; units: of those that are known to have one."""
+        self.readout, self.units = readout, units or {}
         self.names: list[str] = [] if readout.classes else names(channels, readout.size)
         self.horizons: list[int] = list(readout.horizons[1:]) if isinstance(readout, Forecast) else []
         self.anomaly = isinstance(readout, Forecast) and readout.anomaly is not None

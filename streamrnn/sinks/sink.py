@@ -36,7 +36,10 @@ class Sink:
         return None
 
     def write(self, records: "Sequence[Record]") -> int:
-        """Write records, in the order of their SEQs; how many it was. Raises SinkError."""
+        """Write records, in the order of their SEQs; how many it was. Raises SinkError.
+
+        Called often, with none too: what is to wait for a while can be written then.
+        """
         raise NotImplementedError
 
     def flush(self, seconds: float) -> bool:
