@@ -1,11 +1,10 @@
 """How an MQTT broker is reached: what sources and sinks have in common, with the keys of their tables of the config."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from streamrnn.storage import private
+from streamrnn.protocol.secrets import secret
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -84,13 +83,3 @@ def tls(access: Access) -> "SSLContext | None":
         files = ", ".join(filter(None, (access.ca, access.certificate, access.certificate_key)))
         raise OSError(f"{files}: no certificates that can be used: {error}") from None
     return context
-
-
-def secret(path: str) -> str:
-    """What is in a file that nobody else can read, without the end of the line. Raises OSError."""
-    try:
-        return private.read(Path(path)).decode().strip()
-    except UnicodeDecodeError:
-        raise OSError(f"{path}: is not UTF-8") from None
-    except OSError as error:
-        raise OSError(f"{path}: {error.strerror}" if error.strerror else str(error)) from None
