@@ -3,11 +3,14 @@
 import csv
 import json
 import os
+import re
 import resource
 import signal
 from datetime import UTC, datetime, timedelta
 from math import isfinite, isnan, nan
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
@@ -19,11 +22,13 @@ from typer.testing import CliRunner
 import streamrnn as sr
 from streamrnn.cli.main import app
 from streamrnn.client.output import Output
+from streamrnn.config import ConfigError, parse
 from streamrnn.model.tables import Anomaly, Forecast, Gaussian, Linear, Softmax
 from streamrnn.protocol.keys import Keys
 from streamrnn.sinks import About, SinkError, table_of
 from streamrnn.sinks.records import Records, iso
 
+ROOT = Path(__file__).parent.parent
 TYPES = {
     "linear": Linear(size=2),
     "gaussian": Gaussian(size=2),
@@ -232,6 +237,54 @@ def test_a_csv_with_other_columns_is_rotated(tmp_path):
     sink.write(more)
     sink.close()
     assert [int(row["seq"]) for row in rows(tmp_path / "out.1", path)] == [0, 1, 2, 3, 4]
+
+
+# --- the config ------------------------------------------------------------------------------------------------------
+
+CONFIG = (ROOT / "configs/socket.toml").read_text()
+
+
+def problem(table):
+    with pytest.raises(ConfigError) as error:
+        parse(f"{CONFIG}\n[[sinks]]\n{table}")
+    return str(error.value)
+
+
+def test_what_the_page_shows_is_a_config_and_paths_are_those_in_its_folder():
+    (tables,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/sinks.md").read_text(), re.DOTALL)
+    files, table, mqtt, kafka = parse(f"{CONFIG}\n{tables}", folder="/etc/streamrnn").sinks
+    assert [each.kind for each in (files, table, mqtt, kafka)] == ["jsonl", "csv", "mqtt", "kafka"]
+    assert (files.path, files.rotate, files.keep) == ("/etc/streamrnn/outputs.jsonl", 2**26, 4)
+    assert [files.wants(name) for name in ("boiler", "pump", "preview", "~1")] == [True, True, False, False]
+    assert [table.wants(name) for name in ("boiler", "pump")] == [True, False]
+    assert mqtt.password_file == "/etc/streamrnn/mqtt.password"
+    assert (mqtt.pause, msgspec.structs.replace(mqtt, discovery=None).pause, kafka.topic) == (1.0, 0.0, "outputs")
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('kind = "jsonl"', '"sinks[0].path" is missing'),
+        ('kind = "json"\npath = "x"', '"sinks[0].kind" must be'),
+        ('kind = "csv"\npath = "/"', '"sinks[0].path" must name a file'),
+        ('kind = "csv"\npath = "x"\n[[sinks]]\nkind = "csv"\npath = "x"', '"sinks" has'),
+        ('kind = "mqtt"\nurl = "http://here"', '"sinks[0].url" must be mqtt://'),
+        ('kind = "mqtt"\nurl = "mqtt://here"\nprefix = "a/#"', '"sinks[0].prefix" cannot'),
+        ('kind = "mqtt"\nurl = "mqtt://here"\npassword_file = "x"', '"sinks[0].user" must be given'),
+        ('kind = "kafka"\nservers = []\ntopic = "x"', '"sinks[0].servers" must be'),
+    ],
+)
+def test_a_table_that_cannot_be_is_explained(table, words):
+    assert words in problem(table)
+
+
+@pytest.mark.parametrize(
+    "table", ['kind = "mqtt"\nurl = "mqtt://here"', 'kind = "kafka"\nservers = ["a"]\ntopic = "b"']
+)
+def test_what_is_not_installed_is_named(table, monkeypatch):
+    for module in ("mqtt", "kafka"):
+        monkeypatch.setattr(f"streamrnn.sinks.{module}.find_spec", lambda _: None)
+    assert "pip install streamrnn[" in problem(table)
 
 
 # --- daemons ---------------------------------------------------------------------------------------------------------
