@@ -14,8 +14,10 @@ from streamrnn.kernels.messages import ALIVE, BARRIER, EVICT, NAME, OUTPUT, REST
 from streamrnn.protocol.stream_names import PREVIEW
 from streamrnn.protocol.wire import Message, as_numbers, as_text, bytes_of, pack, unpack
 from streamrnn.storage import checkpoint, files
+from streamrnn.workers import history as history_module
 from streamrnn.workers import publisher
-from streamrnn.workers.publisher import SCORE_FILE, History, Publisher, Score, publish, topic
+from streamrnn.workers.history import History
+from streamrnn.workers.publisher import SCORE_FILE, Publisher, Score, publish, topic
 
 
 @pytest.fixture
@@ -140,7 +142,7 @@ def test_the_history_gives_what_it_holds_of_a_stream(sent, most, between, answer
     assert history.nbytes <= most
     found, until = [], after
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publisher, "ANSWER", answer)
+        patch.setattr(history_module, "ANSWER", answer)
         while until < before - 1:
             data, until = history.part(1, until, before)
             found += [row for part in data for row in unpack(part).frames.tolist()]
@@ -397,7 +399,7 @@ def test_what_sinks_have_not_written_is_in_the_checkpoint_of_their_run(tmp_path,
     again.order |= {"run": run, "epoch": 5, "written": -1}
     restored = Publisher(again)
     restored.place = restored.history.gone = 9
-    restored.restore_history(load_file(folder / SCORE_FILE))
+    restored.history.restore(load_file(folder / SCORE_FILE), run, 5)
     restored.begins = restored.history.gone
     if run == "r":
         assert all_streams(restored, 5) == ([(3, "b"), (4, "a")], 5, 5, "r")

@@ -9,11 +9,10 @@ Who wants all streams, as sinks do, reads the history itself: every message behi
 one. What sinks have not written yet is in each checkpoint too.
 """
 
-from collections import deque
-from itertools import accumulate, chain
+from itertools import chain
 from math import nan
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -34,6 +33,7 @@ from streamrnn.storage.files import NOT_JSON
 from streamrnn.storage.manifest import read_manifest
 from streamrnn.workers.authenticated_socket import open_authenticated
 from streamrnn.workers.channel_errors import ChannelErrors
+from streamrnn.workers.history import ANSWER, NONE, History, rows_of
 from streamrnn.workers.worker import Worker, received
 
 RECENT, LAST = 10_000, 100_000  # frames scored
@@ -42,8 +42,6 @@ CURVE = 512  # points at most
 CURVE_STEP = 1000  # frames scored in the first points of the curve
 SCORE_FILE = "score.safetensors"
 LARGEST_SUBSCRIPTION = 1 << 12  # bytes
-ANSWER = 1 << 20  # bytes of the history in one answer, about
-NONE = -1  # instead of a place or a number
 MOST_WAITING = 64  # who ask for outputs that are still to come; others are answered at once
 
 
@@ -116,71 +114,6 @@ class Score:
             "curve_step": self.step,
             **{name: None if value != value else value for name, value in means.items()},
         }
-
-
-class Entry(NamedTuple):
-    """A message of outputs."""
-
-    first: int  # the places of its rows
-    last: int
-    data: bytes
-    names: dict[int, str]  # what its streams were called, by their numbers
-
-
-class Kept(msgspec.Struct):
-    """What a checkpoint says of the outputs in it."""
-
-    run: str
-    gone: int  # the place of the last row before them
-    names: list[dict[int, str]]
-
-
-class History:
-    """The newest outputs, as the readout sent them, at most so many bytes."""
-
-    def __init__(self, most: int) -> None:
-        self.most, self.nbytes = most, 0
-        self.gone = NONE  # the place of the last row before those that it holds
-        self._messages: deque[Entry] = deque()
-
-    def add(self, message: Message, data: bytes, names: dict[int, str]) -> None:
-        """Keep a message, and let the oldest go."""
-        first, last = places(message.frames[[0, -1]]).tolist()
-        self._messages.append(Entry(first, last, data, names))
-        self.nbytes += len(data)
-        while self.nbytes > self.most:
-            oldest = self._messages.popleft()
-            self.gone = oldest.last
-            self.nbytes -= len(oldest.data)
-
-    def behind(self, after: int, size: int | None = None) -> list[Entry]:
-        """The messages of all streams with rows behind that place; the first `size` bytes or a few more."""
-        found: list[Entry] = []
-        for entry in reversed(self._messages):  # who asks is mostly near the end
-            if entry.last <= after:
-                break
-            found.append(entry)
-        found.reverse()
-        if size is None:
-            return found
-        sizes = accumulate(len(entry.data) for entry in found)
-        return found[: sum(1 for total in sizes if total <= size) + 1]
-
-    def part(self, stream: int, after: int, before: int) -> tuple[list[bytes], int]:
-        """Messages of a stream's rows between those places, ANSWER bytes or a few more, and up to where they go."""
-        found: list[bytes] = []
-        size = 0
-        for first, last, data, _ in self._messages:
-            if first >= before or size > ANSWER:
-                return found, min(first, before) - 1
-            if last > after:
-                message = unpack(data)
-                place = places(message.frames)
-                own = (message.frames[:, STREAM] == stream) & (place > after) & (place < before)
-                if own.any():
-                    found.append(pack(rows_of(message, own)))
-                    size += len(found[-1])
-        return found, before - 1
 
 
 class Publisher:
@@ -390,7 +323,7 @@ class Publisher:
         errors = self.errors.tensors() if self.errors else {}
         tensors = {name: tensor.copy() for name, tensor in (places | self.score.tensors() | relative | errors).items()}
         if self.floor is not None:
-            tensors |= packed(self.order["run"], self.history, self.floor)
+            tensors |= self.history.packed(self.order["run"], self.floor)
         self.worker.save(
             number, lambda: {SCORE_FILE: checkpoint.write_tensors(folder / SCORE_FILE, tensors)}, **self.facts()
         )
@@ -404,7 +337,7 @@ class Publisher:
         streams = min(len(self.newest), len(tensors["newest"]))
         self.newest[:streams], self.since[:streams] = tensors["newest"][:streams], tensors["since"][:streams]
         self.place = self.history.gone = int(tensors["place"][0])
-        self.restore_history(tensors)
+        self.history.restore(tensors, self.order["run"], self.order["epoch"])
         self.score.restore(tensors)
         prefix = "relative."
         if relative := {name[len(prefix) :]: each for name, each in tensors.items() if name.startswith(prefix)}:
@@ -412,19 +345,6 @@ class Publisher:
         if self.errors:
             self.errors.restore(tensors)
         self.inputs = manifest.score["inputs"]
-
-    def restore_history(self, tensors: dict[str, np.ndarray]) -> None:
-        """Have again what sinks had not written; what is of another run, gone back from, is not theirs."""
-        if "kept" not in tensors:
-            return
-        about = msgspec.json.decode(tensors["kept_about"].tobytes(), type=Kept)
-        if about.run != self.order["run"]:
-            return
-        self.history.gone = about.gone
-        data, ends = tensors["kept"].tobytes(), np.cumsum(tensors["kept_sizes"]).tolist()
-        for start, end, names in zip([0, *ends], ends, about.names, strict=False):
-            message = unpack(data[start:end])._replace(epoch=self.order["epoch"])
-            self.history.add(message, pack(message), names)
 
     def tell(self, order: dict[str, Any]) -> None:
         """Answer who asks for outputs of before: those of a stream between two places, as far as they are here."""
@@ -457,27 +377,9 @@ class Publisher:
             self.tell_all(order)
 
 
-def packed(run: str, history: History, after: int) -> dict[str, np.ndarray]:
-    """What a history has behind a place, as tensors."""
-    entries = history.behind(after)
-    about = Kept(run, max(after, history.gone), [entry.names for entry in entries])
-    return {
-        "kept": np.frombuffer(b"".join(entry.data for entry in entries), np.uint8),
-        "kept_sizes": np.array([len(entry.data) for entry in entries], np.int64),
-        "kept_about": np.frombuffer(msgspec.json.encode(about), np.uint8),
-    }
-
-
 def topic(name: str) -> bytes:
     """What a stream's outputs are published under."""
     return name.encode() + b"\0"
-
-
-def rows_of(message: Message, own: np.ndarray) -> Message:
-    """The message of those rows alone."""
-    vectors = message.vectors[own[emits(message)]]
-    losses = message.extra.reshape(len(message.frames), -1)[own].reshape(-1)
-    return message._replace(frames=message.frames[own], vectors=vectors, extra=losses)
 
 
 def publish(outputs: zmq.Socket, message: Message, topics: dict[int, bytes], newest: np.ndarray) -> None:

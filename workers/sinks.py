@@ -97,11 +97,14 @@ class Feed:
             if not (beginning := cursor.beginning(ANSWER_TIMEOUT)):
                 return
             run, begins = beginning
-            position, last = self._position(run), sink.last(run)
+            position = self._position(run)
+            self.safe = position.place if position else self.safe
+            last = sink.last(run)
             if position:
                 cursor.go_to(position.place)
             else:
                 cursor.go_to(begins if last is None else 2 * last + 1)
+            self.safe = cursor.safe
             self._follow(cursor, sink, run, max(position.seq if position else -1, -1 if last is None else last))
 
     def _follow(self, cursor: Cursor, sink: Sink, run: str, seq: int) -> None:

@@ -15,6 +15,7 @@ from streamrnn.workers.supervision import logs
 from streamrnn.workers.supervision.clock import RunningClock
 from streamrnn.workers.supervision.placement import WorkerHandle
 from streamrnn.workers.supervision.worker_group import Died, WorkerGroup
+from streamrnn.workers.worker import Failure
 
 NAME = "sinks"
 SHORTEST, LONGEST = 0.5, 30.0  # seconds before it is started again
@@ -55,7 +56,10 @@ class SinkProcess:
         self._starts += 1
         self._started, self._again = time.monotonic(), float("inf")
         self._group.workers = {NAME: WorkerHandle(NAME, "sinks", NAME, self._order())}
-        self._group.start(f"ipc://{self._folder}/sinks-{self._starts}", self._config.single)
+        try:
+            self._group.start(f"ipc://{self._folder}/sinks-{self._starts}", self._config.single)
+        except (Failure, OSError) as error:  # such as a folder that was cleaned away
+            self._take_death(str(error))
 
     def register(self, poller: zmq.Poller) -> None:
         """Have a poller wait for what it reports, and for its end."""
