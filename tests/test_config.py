@@ -116,7 +116,7 @@ def test_the_text_config_is_the_one_of_the_readme():
         (
             "[source]",
             "[[source]]",
-            '"source" must be a table whose kind is "text", "csv", "jsonl", "sensors" or "none", not a list',
+            '"source" must be a table whose kind is "text", "csv", "jsonl", "mqtt", "kafka", "sensors" or "none", not ',
         ),
         ("passes = 0", 'path = ""', '"source.path" must be a string of at least one character'),
         ("passes = 0", 'path = "a\\u0000b"', '"source.path" holds a NUL character'),
@@ -125,6 +125,9 @@ def test_the_text_config_is_the_one_of_the_readme():
         ('"softmax"', '"linear"', '"readout.kind" must be "softmax" where predict = "next"'),
         ("size = 256", "size = 255", '"input" must be kind = "tokens", size = 256 to read text'),
         ("size = 256", "size = 256\nstandardize = true", '"input.standardize" needs kind = "vector"'),
+        ("size = 256", 'size = 256\nmissing = "drop"', '"input.missing" must be "fill" or "refuse", not "drop"'),
+        ("size = 256", 'size = 256\nmissing = "fill"', '"input.missing" cannot be "fill" without standardize = true'),
+        ("size = 256", "size = 256\nmask = true", '"input.mask" needs missing = "fill"'),
         ("size = 256", 'size = 256\nchannels = ["a"]', '"input.channels" needs kind = "vector"'),
         ("size = 256", 'size = 256\nchannels = "a"', '"input.channels" must be a list in which each item is a string'),
         ("[source]", "[pipeline]\nplacement = [1, 1]\n[source]", '"pipeline.placement" places 2 stages'),
@@ -134,6 +137,14 @@ def test_the_text_config_is_the_one_of_the_readme():
 )
 def test_what_is_wrong_is_named_with_its_remedy(old, new, message):
     assert message in problem(changed(old, new))
+
+
+def test_a_mask_doubles_the_inputs_of_the_first_layer():
+    size = 'size = 4\nstandardize = true\nmissing = "fill"'
+    plain, masked = (parse(changed("size = 4", size + more, SOCKET)) for more in ("", "\nmask = true"))
+    assert [config.spec()["layers"][0]["input_size"] for config in (plain, masked)] == [4, 8]
+    assert [stages(config)[0].input for config in (plain, masked)] == [4, 8]
+    assert [config.spec()["mask"] for config in (plain, masked)] == [False, True]
 
 
 def test_next_input_prediction_needs_a_readout_of_the_inputs_size():

@@ -266,6 +266,7 @@ class Pipeline:
             "target_size": 0,
             "largest": 1e30,
             "missing": "refuse",
+            "evict": "idle",
             "max_streams": streams,
             "places": 2 * streams + 2,
             "epoch": 1,

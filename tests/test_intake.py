@@ -65,6 +65,7 @@ def order(predict, classes=0, target_classes=0, width=0, target_width=0):
         "block": BLOCK,
         "largest": 1e30,
         "missing": "refuse",
+        "evict": "idle",
         "epoch": 9,
         "frames": FIRST,
         "streams": [],

@@ -70,14 +70,14 @@ def test_only_what_a_config_needs_is_compiled_and_the_rest_when_it_is_needed(tmp
     assert "compiled in" in warm("sensors")
     of_files = {
         "gru": "step gradient own_gradient",
-        "forecast": "predict start push_expected features expert_means forecast learn learn_one watch dismiss",
+        "forecast": "predict start push_expected expected features expert_means forecast learn learn_one watch dismiss",
         "memory": "value push",
         "least_squares": "start dot predict learn",
         "mixture": "follow judge mean_of spread_of",
         "alarm": "decide report be_patient",
         "departure": "follow factor squared_distance",
-        "detectors": "observe",
-        "envelope": "enter excess off_last_week",
+        "detectors": "miss observe",
+        "envelope": "enter enter_channel excess off_last_week",
         "tail": "evidence insert",
     }
     assert indexes() - some == {f"{file}.{name}" for file, names in of_files.items() for name in names.split()}

@@ -1,17 +1,39 @@
 """Several sources of one daemon: each frame once and in order, with the same bits, whatever dies; one that is away."""
 
+from datetime import datetime, timedelta
+from itertools import count
+
 import numpy as np
 import pytest
+from daemon import TEXT as TOKENS
+from daemon import TIMEOUT, Daemon, layers, wait_for
 
 import streamrnn as sr
-from tests.daemon import TEXT as TOKENS
-from tests.daemon import TIMEOUT, Daemon, layers, wait_for
 
 PARTS = {**TOKENS, "layers": layers("gru 16"), "optimizer": 'kind = "adam"\nlearning_rate = 1e-2'}
 
 
+FORECASTS = {
+    "input": 'kind = "vector"\nsize = 0\nstandardize = true',
+    "readout": 'kind = "forecast"\nsize = 0\nlags = 3',
+    "layers": layers("gru 8"),
+    "learning": "window = 1",
+}
+
+
 def network():
-    return sr.Network([sr.GRU(256, 16)], readout=sr.Softmax(256), optimizer=sr.Adam(1e-2), window=8, predict="next")
+    readout = sr.Forecast(2, lags=3)
+    return sr.Network(
+        [sr.GRU(2, 8)], readout=readout, optimizer=sr.Adam(0.002), window=1, predict="next", standardize=True
+    )
+
+
+def numbers(path, first, many):
+    """A table of that many readings of two channels, a minute apart, from minute `first` of a day on."""
+    x = np.random.default_rng(first).normal(size=(many, 2)).cumsum(axis=0)
+    times = [datetime(2024, 5, 1) + timedelta(minutes=first + k) for k in range(many)]
+    path.write_text("time,a,b\n" + "".join(f"{t},{u!r},{v!r}\n" for t, (u, v) in zip(times, x.tolist(), strict=True)))
+    return x
 
 
 def texts(daemon, *rates, size=1500):
@@ -31,16 +53,20 @@ def with_sources(daemon, tables):
 
 @pytest.mark.parametrize("placement", ["", 'placement = "single"'])
 def test_frames_of_several_files_and_of_a_client_come_in_the_same_order_again(placement):
-    with Daemon(**PARTS, pipeline=placement) as daemon:
-        streams, tables = texts(daemon, 400, 250, 50)
-        with_sources(daemon, tables)
-        streams["main"] = bytes(range(32, 122)) * 3
+    with Daemon(**FORECASTS, pipeline=placement) as daemon:
+        streams, tables = {"main": np.random.default_rng(9).normal(size=(270, 2))}, []
+        for name, rate in (("source", 400), ("b", 250), ("source 3", 50)):
+            path = daemon.folder / f"{name}.csv"
+            streams[name] = numbers(path, rate, 1000)
+            stream = f'\nstream = "{name}"' if name == "b" else ""
+            tables.append(f'[[sources]]\nkind = "csv"\npath = "{path}"\nrate = {rate}{stream}')
+        with_sources(daemon, "\n".join(tables))
         heard = {}
         for turn in range(3):
             daemon.start("--resume-if-any")
             with daemon.client(60.0) as client:
-                for token in streams["main"][90 * turn : 90 * turn + 90]:
-                    client.step(token)
+                for x in streams["main"][90 * turn : 90 * turn + 90]:
+                    client.step(x)
                 for stream in streams:
                     for output in client.outputs(stream, -1, 10**6):
                         came = stream, output.y.tobytes()
@@ -50,8 +76,10 @@ def test_frames_of_several_files_and_of_a_client_come_in_the_same_order_again(pl
                 daemon.process.communicate(timeout=TIMEOUT)
         daemon.stop()
         assert {stream for stream, _ in heard.values()} == set(streams)
-        net, left = network(), {name: iter(text) for name, text in streams.items()}
-        for seq in range(len(heard)):
+        net, left = network(), {name: iter(x) for name, x in streams.items()}
+        first_lacking = next(seq for seq in count() if seq not in heard)  # streams were asked one after the other
+        assert first_lacking > 1000
+        for seq in range(first_lacking):
             stream, y = heard[seq]
             assert net.step(next(left[stream]), stream).tobytes() == y
 
@@ -89,22 +117,6 @@ def test_the_same_source_twice_or_beside_another_table_is_refused():
             assert said in done.stderr
 
 
-def numbers(path, first, count):
-    """A table of that many readings of two channels, a minute apart, from minute `first` of a day on."""
-    x = np.random.default_rng(first).normal(size=(count, 2)).cumsum(axis=0)
-    times = [f"2024-05-01 {(first + k) // 60:02d}:{(first + k) % 60:02d}:00" for k in range(count)]
-    path.write_text("time,a,b\n" + "".join(f"{t},{u!r},{v!r}\n" for t, (u, v) in zip(times, x.tolist(), strict=True)))
-    return x
-
-
-FORECASTS = {
-    "input": 'kind = "vector"\nsize = 0\nstandardize = true',
-    "readout": 'kind = "forecast"\nsize = 0\nlags = 3',
-    "layers": layers("gru 8"),
-    "learning": "window = 1",
-}
-
-
 @pytest.mark.parametrize("kills", [False, True])
 def test_a_recorded_past_is_learned_before_what_is_live_and_in_the_same_stream(kills):
     with Daemon(**FORECASTS) as daemon:
@@ -121,9 +133,64 @@ def test_a_recorded_past_is_learned_before_what_is_live_and_in_the_same_stream(k
             assert daemon.run("--backfill", str(past), "--resume")["frames"] == 500
         else:
             assert daemon.run("--backfill", str(past))["frames"] == 500
-        readout = sr.Forecast(2, lags=3)
-        net = sr.Network(
-            [sr.GRU(2, 8)], readout=readout, optimizer=sr.Adam(0.002), window=1, predict="next", standardize=True
-        )
+        net = network()
         net.run(x, stream="source")
         assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
+
+
+def devices(path, names, count):
+    """A table of readings of several devices in any order; what each reads."""
+    rng, readings = np.random.default_rng(5), []
+    for _ in range(count):
+        readings.append((names[rng.integers(len(names))], rng.normal(size=2)))
+    rows = (f"{name},{u!r},{v!r}\n" for name, (u, v) in ((name, x.tolist()) for name, x in readings))
+    path.write_text("device,a,b\n" + "".join(rows))
+    return readings
+
+
+def of_many(most, evict="idle"):
+    return f'max_streams = {most}\nevict = "{evict}"'
+
+
+@pytest.mark.parametrize(("form", "kills"), [("file", False), ("file", True), ("pipe", False)])
+def test_each_device_is_a_stream_of_its_own_and_the_longest_idle_one_makes_room(form, kills):
+    """More devices than there is room for: the states of those that go come back with their names."""
+    with Daemon(**FORECASTS, pipeline=of_many(3)) as daemon:
+        path = daemon.folder / "devices.csv"
+        readings = devices(path, ["pump", "valve", "boiler", "fan", "d5", "d6", "d7"], 400)
+        where = path if form == "file" else "-"
+        columns = '\ncolumns = ["a", "b"]' if form == "pipe" else ""
+        rate = "\nrate = 300" if kills else ""
+        table = f'kind = "csv"\npath = "{where}"\nkey = "device"{columns}{rate}'
+        daemon.config.write_text(
+            daemon.config.read_text().replace('kind = "none"', table).replace("size = 0", "size = 2")
+        )
+        options = ()
+        if kills:
+            daemon.start()
+            with daemon.client(60.0) as client:
+                wait_for(lambda: client.status()["frames"] > 150)
+            daemon.process.kill()
+            daemon.process.communicate(timeout=TIMEOUT)
+            options = ("--resume",)
+        given = path.read_bytes() if form == "pipe" else None
+        assert daemon.run(*options, input=given)["frames"] == len(readings)
+        net = network()
+        for name, x in readings:
+            net.step(x, stream=name)
+        assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
+
+
+def test_where_none_makes_room_more_devices_are_refused_and_counted():
+    with Daemon(**FORECASTS, pipeline=of_many(2, "never")) as daemon:
+        path = daemon.folder / "devices.csv"
+        readings = devices(path, ["a", "b", "c", "alarms"], 200)
+        table = f'kind = "csv"\npath = "{path}"\nkey = "device"\nfollow = true'
+        daemon.config.write_text(daemon.config.read_text().replace('kind = "none"', table))
+        first = list(dict.fromkeys(name for name, _ in readings if name != "alarms"))[:2]
+        taken = sum(name in first for name, _ in readings)
+        daemon.start()
+        with daemon.client(60.0) as client:
+            wait_for(lambda: client.status()["frames"] == taken)
+            assert client.status()["passed_over"]["unopened"] == len(readings) - taken
+        daemon.stop()

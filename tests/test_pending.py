@@ -44,6 +44,7 @@ ORDER = {
     "target_size": 0,
     "largest": 1e30,
     "missing": "refuse",
+    "evict": "idle",
     "max_streams": 4,
     "places": 10,
     "block": 16,

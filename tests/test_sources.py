@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamrnn.sources import NoSource, Source, SourceError, SourceTable, open_source, reading
+from streamrnn.sources import NoSource, Source, SourceError, SourceTable, reading, table_of
 from streamrnn.sources.sensors import SensorsConfig, SensorSource, sensor_names
 from streamrnn.sources.text import PipeSource, TextConfig, TextSource, open_text
 
@@ -205,7 +205,7 @@ def test_a_dash_is_standard_input():
 
 def opened(table: SourceTable) -> Source | None:
     """As the gate opens what it is told in JSON."""
-    return open_source(msgspec.to_builtins(table))
+    return table_of(msgspec.to_builtins(table)).open()
 
 
 def test_the_config_says_which_source_it_is(tmp_path):

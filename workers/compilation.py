@@ -152,11 +152,12 @@ def folders_in(folder: Path) -> set[str]:
 
 def jobs(parts: Iterable[str]) -> dict[str, Callable[[], Any]]:
     """What compiles the kernels that these parts need, by name, the longest first."""
-    from streamrnn.kernels import orthonormal
+    from streamrnn.kernels import decimals, orthonormal
     from streamrnn.kernels.jit import needed
     from streamrnn.workers.kernels import admission, loop
 
     found = {"loop": loop.warm_up, "admission": admission.warm_up, "fresh weights": orthonormal.warm_up}
+    found["tables"] = decimals.warm_up
     found |= {link.name: link.compile for link in needed(parts)}
     return dict(sorted(found.items(), key=lambda job: not any(name in job[0] for name in LONGEST)))
 

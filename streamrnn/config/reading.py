@@ -80,9 +80,10 @@ def with_paths_in(config: Config, folder: str) -> Config:
 
 
 def source_in(source: AnySource, folder: str) -> AnySource:
-    """The same, a relative path being one in that folder."""
-    path = getattr(source, "path", None)
-    return source if path in (None, "-") else msgspec.structs.replace(source, path=in_folder(path, folder))
+    """The same, relative paths being those in that folder."""
+    paths = {key: getattr(source, key, None) for key in source.paths}
+    paths = {key: in_folder(path, folder) for key, path in paths.items() if path not in (None, "-")}
+    return msgspec.structs.replace(source, **paths)
 
 
 def sink_in(sink: AnySink, folder: str) -> AnySink:
@@ -113,14 +114,15 @@ def overridden(config: Config, source: str | None, backfill: str | None) -> Conf
 def resolved(config: Config) -> Config:
     """Put in what the source knows: the size where one is 0, and the names of the channels."""
     known = config.backfill if config.backfill and not config.all_sources else None
-    table = (known or (config.sources or [config.source])[0]).named(config.input.channels)
+    table = (known or (config.sources or [config.source])[0]).of(config.name).named(config.input.channels)
     source_size, replace = table.size(), msgspec.structs.replace
     input = replace(config.input, size=config.input.size or source_size)
     if input.channels is None and input.size == source_size:
         input = replace(input, channels=table.channels())
     readout = replace(config.readout, size=config.readout.size or source_size)
-    source, sources = config.source.named(input.channels), [table.named(input.channels) for table in config.sources]
-    backfill = config.backfill and config.backfill.named(input.channels)
+    source = config.source.of(config.name).named(input.channels)
+    sources = [table.of(config.name).named(input.channels) for table in config.sources]
+    backfill = config.backfill and config.backfill.of(config.name).named(input.channels)
     return replace(config, input=input, readout=readout, source=source, sources=sources, backfill=backfill)
 
 

@@ -15,6 +15,9 @@ class Pipeline(Section, frozen=True):
     # and the publisher as threads of it
     placement: list[Frames] | Literal["single"] | None = None
     max_streams: Frames = 64  # that clients name, open at a time; those without a name have as many places again
+    # what makes room for one more: the stream that has been idle for longest, of those whose clients are gone, to come
+    # back from the disk when its name does; or nothing, and frames of more streams are refused
+    evict: Literal["idle", "never"] = "idle"
     block: Annotated[int, Meta(ge=2, le=2**20)] = 256  # most rows in one message; a self-supervised frame takes two
     in_flight: Frames = 1024  # most frames between gate and publisher; a client's frame waits behind them
     overload: Literal["block", "reject", "drop-oldest"] = "block"  # what becomes of frames that there is no room for

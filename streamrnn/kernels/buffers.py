@@ -52,7 +52,7 @@ class Stage(NamedTuple):
     work: np.ndarray  # float64: their spare room
     tape: np.ndarray  # (slots, floats): what the way back needs, see streamrnn.kernels.stage
     tokens: np.ndarray  # (slots, W) int64: inputs that are tokens, -1 for vectors
-    input: np.ndarray  # (block, I): vectors from outside, standardised; what a readout with experts took in last
+    input: np.ndarray  # (block, I): what is seen of vectors from outside; what a readout with experts took in last
     output: np.ndarray  # (block, O): outputs of the frames processed last
     presented: np.ndarray  # (block O,) float64: those in the units of the stream, where they are no probabilities
     scales: np.ndarray  # (2, O) float64: scales and floors of a target's channels, see streamrnn.kernels.readouts

@@ -129,7 +129,8 @@ def as_array(x: Any, what: str = "numbers", missing: bool = False) -> np.ndarray
 
 def _unmasked(x: Any, what: str, missing: bool) -> Any:
     """x without masks, which NumPy would just drop, or turn into NaN. Raises ValueError if one hides something."""
-    if isinstance(x, list | tuple) and any(isinstance(item, MASKED) for item in x):
+    inside = (MASKED, list, tuple) if missing else MASKED
+    if isinstance(x, list | tuple) and any(isinstance(item, inside) for item in x):
         return [_unmasked(item, what, missing) for item in x]
     if not isinstance(x, MASKED):
         return x
@@ -137,7 +138,7 @@ def _unmasked(x: Any, what: str, missing: bool) -> Any:
         return x.data
     if not missing:
         raise ValueError(f"expected {what}, and some are masked; {HINT}")
-    return np.ma.filled(x.astype(object), np.nan)
+    return np.ma.filled(x.astype(object), np.nan)[()]
 
 
 def is_missing(value: Any) -> bool:

@@ -10,6 +10,8 @@ import msgspec
 from streamrnn.sources.csv import CsvConfig
 from streamrnn.sources.frames import NO_TIME, Frames, joined
 from streamrnn.sources.jsonl import JsonlConfig
+from streamrnn.sources.kafka import KafkaConfig
+from streamrnn.sources.mqtt import MqttConfig
 from streamrnn.sources.none import NoSource
 from streamrnn.sources.sensors import SensorsConfig
 from streamrnn.sources.source import LastingError, Position, Problems, Rereadable, Source, SourceError, SourceTable
@@ -34,7 +36,7 @@ __all__ = [
     "table_of",
 ]
 
-AnySource = TextConfig | CsvConfig | JsonlConfig | SensorsConfig | NoSource
+AnySource = TextConfig | CsvConfig | JsonlConfig | MqttConfig | KafkaConfig | SensorsConfig | NoSource
 FIELDS = "columns", "time", "time_format", "zone", "key", "bad_rows"  # of a source's records
 TABLES = {(".csv", ".tsv"): "csv", (".jsonl", ".ndjson"): "jsonl"}  # by how the names of files end
 KINDS: tuple[type[SourceTable], ...] = get_args(AnySource)

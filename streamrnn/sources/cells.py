@@ -10,10 +10,10 @@ _WORDS = "nan na n/a #n/a #na <na> null nil none missing unavailable unknown und
 _ERRORS = "1.#qnan -1.#ind #div/0! #value! #num!"  # of C's library, and of spreadsheets
 MISSING = frozenset(["", *_WORDS.split(), *_ERRORS.split()])
 
-_BLANKS = " \u00a0\u2009\u202f"  # that part thousands
+BETWEEN = " \u00a0\u2009\u202f"  # blanks that part thousands
 _GROUPED = {  # numbers with separators between their thousands, by the decimal sign
-    ".": re.compile(rf"[+-]?[0-9]{{1,3}}(?:(?P<by>[,'{_BLANKS}])[0-9]{{3}})(?:(?P=by)[0-9]{{3}})*(?:\.[0-9]*)?"),
-    ",": re.compile(rf"[+-]?[0-9]{{1,3}}(?:(?P<by>[.'{_BLANKS}])[0-9]{{3}})(?:(?P=by)[0-9]{{3}})*(?:,[0-9]*)?"),
+    ".": re.compile(rf"[+-]?[0-9]{{1,3}}(?:(?P<by>[,'{BETWEEN}])[0-9]{{3}})(?:(?P=by)[0-9]{{3}})*(?:\.[0-9]*)?"),
+    ",": re.compile(rf"[+-]?[0-9]{{1,3}}(?:(?P<by>[.'{BETWEEN}])[0-9]{{3}})(?:(?P=by)[0-9]{{3}})*(?:,[0-9]*)?"),
 }
 
 

@@ -1,14 +1,18 @@
 """Columns of cells as arrays, all of a column at once. The same as cell by cell, and ValueError where one is wrong."""
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrnn.kernels.decimals import POWERS, decimals
 from streamrnn.sources.cells import number
+from streamrnn.sources.pace import LATEST
 from streamrnn.sources.times import UNITS, TimeFormat
 
 _ISO = re.compile(
@@ -20,7 +24,57 @@ _WIDTHS = {"Y": "{4}", "y": "{2}", "m": "{2}", "d": "{2}", "H": "{2}", "M": "{2}
 _HIGHEST = {"H": 23, "M": 59, "S": 59}
 _DAY, _SECOND = 86_400 * 10**9, 10**9
 
+ZERO, DIGITS = np.uint8(ord("0")), 18  # every number of so many fits into 64 bits
+
 Integers = NDArray[np.int64]
+Signs = NDArray[np.uint8]
+
+
+class Cells:
+    """The cells of a table between signs of its text: where each begins and ends, (columns, rows)."""
+
+    def __init__(self, text: bytes, signs: Signs, starts: Integers, ends: Integers) -> None:
+        self._text, self._signs, self._starts, self._ends = text, signs, starts, ends
+
+    def texts(self, column: int) -> list[str]:
+        """What they say. Raises ValueError where that is not UTF-8."""
+        return [self._text[start:end].decode() for start, end in self._places(column)]
+
+    def says_something(self, column: int) -> bool:
+        """Whether not all are empty."""
+        return any(self._text[start:end].strip() for start, end in self._places(column))
+
+    def numbers(self, column: int, decimal: str) -> NDArray[np.float64]:
+        """As `streamrnn.sources.cells.number`: (n,), NaN where one is missing. Raises ValueError."""
+        starts, ends = self._starts[column], self._ends[column]
+        values, left = np.empty(len(starts)), np.empty(len(starts), np.int64)
+        count = decimals(self._signs, starts, ends, ord(decimal or "."), POWERS, values, left)
+        for row in left[:count].tolist():
+            values[row] = _number(self._text[starts[row] : ends[row]], decimal)
+        return values
+
+    def times(self, column: int, format: TimeFormat, after: int) -> Integers:
+        """As `TimeFormat.read`, (n,); `after` is the time before the first of them. Raises ValueError."""
+        starts, ends = self._starts[column], self._ends[column]
+        width = int(ends[0] - starts[0])
+        if (ends - starts == width).all():
+            found = times_at_once(self._signs[starts[:, None] + np.arange(width)], format)
+            if found is not None:
+                return found
+        return times(self.texts(column), format, after)
+
+    def _places(self, column: int) -> Iterator[tuple[int, int]]:
+        return zip(self._starts[column].tolist(), self._ends[column].tolist(), strict=True)
+
+
+def _number(cell: bytes, decimal: str) -> float:
+    """A number that is not a plain one."""
+    try:
+        if decimal != "," and b"_" not in cell and math.isfinite(value := float(cell)):
+            return value
+    except ValueError:
+        pass
+    return number(cell.decode(), decimal)
 
 
 def numbers(cells: Sequence[str], decimal: str) -> NDArray[np.float64]:
@@ -50,35 +104,47 @@ def _with_gaps(cells: Sequence[str], plain: Sequence[str], decimal: str) -> NDAr
 
 def times(cells: Sequence[str], format: TimeFormat, after: int) -> Integers:
     """As `TimeFormat.read`, (n,); `after` is the time before the first of them."""
-    found = _counts(cells, format) if format.format in UNITS else _clocks(cells, format)
-    if found is not None:
-        return found
+    text, width = "".join(cells), len(cells[0])
+    if text.isascii() and set(map(len, cells)) == {width}:
+        found = times_at_once(np.frombuffer(text.encode(), np.uint8).reshape(-1, width), format)
+        if found is not None:
+            return found
+    return times_one_by_one(cells, format, after)
+
+
+def times_one_by_one(cells: Sequence[Any], format: TimeFormat, after: int) -> Integers:
+    """As `times`, of values of any kind."""
     read = []
     for cell in cells:
         read.append(after := format.read(cell, after))
     return np.array(read, np.int64)
 
 
-def _counts(cells: Sequence[str], format: TimeFormat) -> Integers | None:
-    """Whole counts since 1970, None where they are no such."""
-    text, unit = "".join(cells), UNITS[format.format]
-    if not (text.isascii() and text.isdecimal()) or max(map(len, cells)) > 18 - len(str(unit)) + 1:
-        return None
-    return np.array(list(map(int, cells)), np.int64) * unit
+def times_at_once(signs: Signs, format: TimeFormat) -> Integers | None:
+    """The times in rows of ASCII (n, width); None where they have not all their digits at the same places."""
+    return _counts(signs, format) if format.format in UNITS else _clocks(signs, format)
 
 
-def _clocks(cells: Sequence[str], format: TimeFormat) -> Integers | None:
-    """Dates and times that all have their digits at the same places, None where they have not."""
-    layout = _layout(format.format)
-    match, text, width = layout.fullmatch(cells[0]) if layout else None, "".join(cells), len(cells[0])
-    if not layout or not match or set(map(len, cells)) != {width} or not text.isascii():
+def _counts(signs: Signs, format: TimeFormat) -> Integers | None:
+    """Whole counts since 1970."""
+    digits, unit = signs - ZERO, UNITS[format.format]
+    if not 0 < signs.shape[1] <= DIGITS or (digits > 9).any():
         return None
-    signs = np.frombuffer(text.encode(), np.uint8).reshape(-1, width)
+    counts = _whole(digits)
+    return counts * unit if counts.max() <= LATEST // unit else None
+
+
+def _clocks(signs: Signs, format: TimeFormat) -> Integers | None:
+    """Dates and times of the day."""
+    layout, width = _layout(format.format), signs.shape[1]
+    match = layout.fullmatch(signs[0].tobytes().decode("ascii", "replace")) if layout else None
+    if not layout or not match:
+        return None
     spans = {name: match.span(name) for name, part in match.groupdict().items() if part and name != "zone"}
     fixed = np.ones(width, bool)
     for start, end in spans.values():
         fixed[start:end] = False
-    digits = signs - np.uint8(ord("0"))
+    digits = signs - ZERO
     if (digits[:, ~fixed] > 9).any() or (signs[:, fixed] != signs[0, fixed]).any():
         return None
     parts = {name: _whole(digits[:, start:end]) for name, (start, end) in spans.items()}
@@ -104,7 +170,7 @@ def _layout(format: str) -> re.Pattern[str] | None:
     return re.compile("".join(groups)) if "Y" in names or "y" in names else None
 
 
-def _whole(digits: NDArray[np.uint8]) -> Integers:
+def _whole(digits: Signs) -> Integers:
     """The numbers of rows of digits, (n,)."""
     total = np.zeros(len(digits), np.int64)
     for column in digits.T:

@@ -17,7 +17,8 @@ class CsvConfig(TableConfig, frozen=True, kw_only=True, tag="csv"):
 
     def find(self, text: bytes, whole: bool, path: str) -> Found | None:
         lines = lines_of(text if whole else text[: text.rfind(b"\n") + 1])
-        found = sniff(lines, self.delimiter or "", self.decimal or "")
+        names = [name for name in (*(self.columns or ()), self.time, self.key) if name]
+        found = sniff(lines, names, self.delimiter or "", self.decimal or "")
         if found is None:
             if whole:
                 raise SourceError(f"{path}: has no row of numbers; give a table of numbers")

@@ -2,17 +2,18 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from streamrnn.sources.cells import is_missing, is_number, mostly
+from streamrnn.sources.cells import BETWEEN, is_missing, is_number, mostly
 from streamrnn.sources.records import BLANKS, Unfinished, record
 
 DELIMITERS = "\t", ";", "|", ",", BLANKS  # of those that fit equally well, the first
 LOOKED_AT = 1000  # rows; for the delimiter, a tenth
 
-_FIGURES = re.compile(r"[+-]?([0-9.,]+)(?:[eE][+-]?[0-9]+)?")
-_DATE = re.compile(r"[0-9]{1,4}([-/.])[0-9]{1,2}\1[0-9]{1,4}([T ,].*)?|[0-9]{1,2}:[0-9]{2}(:[0-9.,]+)?.*")
+_FIGURES = re.compile(rf"[+-]?([0-9.,'{BETWEEN}]+)(?:[eE][+-]?[0-9]+)?")
+_CLOCK = "[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?: ?[AaPp][Mm])?"
+_DATE = re.compile(rf"[0-9]{{1,4}}([-/.])[0-9]{{1,2}}\1[0-9]{{1,4}}(?:[T ]+{_CLOCK} ?(?:Z|[+-][0-9:]+)?)?|{_CLOCK}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,26 +27,28 @@ class Dialect:
     units: list[str] | None  # the cells of a row under it
 
 
-def sniff(lines: list[str], delimiter: str = "", decimal: str = "") -> tuple[Dialect, list[list[str]]] | None:
+def sniff(
+    lines: list[str], names: Collection[str] = (), delimiter: str = "", decimal: str = ""
+) -> tuple[Dialect, list[list[str]]] | None:
     """The dialect of a table with these lines at its top, and its first rows; None as long as it has none.
 
-    A delimiter and a decimal sign that are given are not looked for.
+    `names` are some of its columns. A delimiter and a decimal sign that are given are not looked for.
     """
     start = above(lines)
     delimiter = delimiter or _delimiter(lines[start : start + LOOKED_AT // 10])
     rows = _rows(lines[start : start + LOOKED_AT], delimiter)
     width = _width(rows)
-    while len(rows) > 1 and sum(map(bool, rows[0])) < 2 <= width:  # a title
+    while width > 1 < len(rows) and not any(rows[0][1:]):  # a title
         rows.pop(0)
-    header, units = _take_words(rows), None
+    header, units = _take_words(rows, names), None
     if header is not None:
-        units = _take_words(rows)
-    if not any(_says_something(cell) and not is_missing(cell) for row in rows for cell in row):
+        units = None if rows and any(map(_is_figure, rows[0])) else _take_words(rows)
+    if not any(_is_figure(cell) for row in rows for cell in row):
         return None
-    names = _names(header or _commented(lines[:start], delimiter, width), _width(rows))
-    rows = [row[: len(names)] for row in rows if len(row) >= len(names)]
+    called = _names(header or _commented(lines[:start], delimiter, width), _width(rows))
+    rows = [row[: len(called)] for row in rows if len(row) >= len(called)]
     cells = (cell for row in rows for cell in row)
-    return Dialect(delimiter, decimal or _decimal(cells, delimiter), names, header, units), rows
+    return Dialect(delimiter, decimal or _decimal(cells, delimiter), called, header, units), rows
 
 
 def above(lines: list[str]) -> int:
@@ -74,31 +77,35 @@ def _rows(lines: list[str], delimiter: str) -> list[list[str]]:
 
 def _delimiter(lines: list[str]) -> str:
     """The one by which most lines have as many cells as each other, more than one, and most of them say something."""
-    scores = {delimiter: _score(_rows(lines, delimiter)) for delimiter in DELIMITERS}
+    count = sum(map(bool, map(str.strip, lines)))
+    scores = {delimiter: _score(_rows(lines, delimiter), count) for delimiter in DELIMITERS}
     best = max(DELIMITERS, key=lambda delimiter: scores[delimiter])
     return best if scores[best] else ","
 
 
-def _score(rows: list[list[str]]) -> float:
+def _score(rows: list[list[str]], lines: int) -> float:
     widths = Counter(len(row) for row in rows if len(row) > 1)
     if not widths:
         return 0.0
     (width, count), *_ = widths.most_common(1)
     cells = [cell for row in rows if len(row) == width for cell in row]
-    return count / len(rows) * (0.1 + sum(map(_says_something, cells)) / len(cells))
+    return count / lines * (0.1 + sum(map(_says_something, cells)) / len(cells))
 
 
-def _take_words(rows: list[list[str]]) -> list[str] | None:
-    """Take the first row away if it is words above columns of numbers and times."""
+def _take_words(rows: list[list[str]], names: Collection[str] = ()) -> list[str] | None:
+    """Take the first row away if it is words above columns of numbers and times, or one of those names is in it."""
     if not rows:
         return None
-    first, rest = rows[0], rows[2:] or rows[1:]  # under a header there may be one more such row
+    is_above = any(_is_above(rows[0], rows[under:]) for under in (2, 1) if len(rows) > under or under == 1)
+    return rows.pop(0) if is_above or any(name in rows[0] for name in names) else None
+
+
+def _is_above(first: list[str], rest: list[list[str]]) -> bool:
+    """Whether a row is of words, and those under it are not."""
     said = [j for j, cell in enumerate(first) if not is_missing(cell)]
     figures = [j for j in said if not rest or _mostly(is_number, rest, j)]
     dates = [j for j in said if _mostly(is_date, rest, j)]
-    above_dates = any(not is_date(first[j]) for j in dates)
-    above_figures = figures and not any(is_number(first[j]) or is_date(first[j]) for j in [*figures, *dates])
-    return rows.pop(0) if above_dates or above_figures else None
+    return any(not is_date(first[j]) for j in dates) or (bool(figures) and not any(map(_is_figure, first)))
 
 
 def _mostly(fits: Callable[[str], bool], rows: list[list[str]], column: int) -> bool:
@@ -110,8 +117,12 @@ def is_date(text: str) -> bool:
     return _DATE.fullmatch(text) is not None
 
 
+def _is_figure(cell: str) -> bool:
+    return is_number(cell) or is_date(cell)
+
+
 def _says_something(cell: str) -> bool:
-    return is_number(cell) or is_date(cell) or is_missing(cell)
+    return _is_figure(cell) or is_missing(cell)
 
 
 def _commented(above: list[str], delimiter: str, width: int) -> list[str]:
@@ -155,13 +166,14 @@ def _decimal(cells: Iterable[str], delimiter: str) -> str:
 def _needs(cell: str) -> str:
     """The decimal sign by which alone it is a number; "either", or "" where it has no sign."""
     match = _FIGURES.fullmatch(cell)
-    signs = re.sub("[0-9]", "", match[1]) if match else ""
-    if not match or not signs or len(signs) == len(match[1]):
+    figures = re.sub(f"['{BETWEEN}]", "", match[1]) if match else ""
+    signs = re.sub("[0-9]", "", figures)
+    if not signs or signs == figures:
         return ""
     first, last = signs[0], signs[-1]
     if first != last:
         return last
     if len(signs) > 1:
         return "." if first == "," else ","
-    whole, _, fraction = match[1].partition(first)
+    whole, _, fraction = figures.partition(first)
     return "either" if len(fraction) == 3 and re.fullmatch("[1-9][0-9]{0,2}", whole) else first

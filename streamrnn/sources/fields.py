@@ -52,7 +52,7 @@ class Fields:
         """
         values = [self._number(record, name) for name in self.channels]
         time = NO_TIME if self.time is None else self._time(record, self.time, after)
-        return Reading(values, time, None if self.key is None else _key(record, self.key))
+        return Reading(values, time, None if self.key is None else key_of(record, self.key))
 
     def frames(self, readings: Sequence[Reading]) -> Frames:
         """They as arrays: values (n, channels), times (n,)."""
@@ -92,7 +92,8 @@ def find(record: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-def _key(record: Mapping[str, Any], name: str) -> str:
+def key_of(record: Mapping[str, Any], name: str) -> str:
+    """The name of a record's stream. Raises FieldError."""
     value = find(record, name)
     if isinstance(value, str) and value.strip():
         return value.strip()

@@ -21,9 +21,12 @@ class PipedTable(Source):
         return self._reader.names
 
     @property
-    def skipped(self) -> int:
-        """Rows that could not be read and were passed over."""
-        return self._reader.skipped
+    def refused(self) -> int:  # type: ignore[override]
+        return self._reader.refused
+
+    @property
+    def refusal(self) -> str:  # type: ignore[override]
+        return self._reader.refusal
 
     @property
     def ended(self) -> bool:

@@ -7,7 +7,7 @@ from streamrnn.sources.pace import Pace, RecordedPace
 from streamrnn.sources.ready import Ready
 from streamrnn.sources.rows import LONGEST, NOTHING, Table
 from streamrnn.sources.source import LastingError
-from streamrnn.sources.tape import Tape
+from streamrnn.sources.tape import TOP, Tape
 
 TRIES = 16  # pieces of text without a row in them that are read before others have their turn
 
@@ -24,7 +24,7 @@ class Reader:
     def __init__(self, tape: Tape, look: Look, pace: Pace | RecordedPace) -> None:
         self.tape, self._look = tape, look
         self.ready = Ready(pace)
-        self.skipped = 0  # rows that cannot be read
+        self.refused, self.refusal = 0, ""  # rows that cannot be read and were passed over; why the last
         self.table: Table | None = None
 
     @property
@@ -42,6 +42,8 @@ class Reader:
         if self.table is None and self.tape.start():
             text, whole = self.tape.top()
             self.table = self._look(text, whole, self.tape.path) if text or whole else None
+            if self.table is None and len(text) >= TOP:
+                raise LastingError(f"{self.tape.path}: has no row in its first {TOP:,} bytes; give a table")
         return self.table is not None
 
     def fill(self) -> bool:
@@ -84,5 +86,5 @@ class Reader:
             tape.fresh = False
         rows = table.rows(tape.text, tape.whole, tape.path, tape.line, self.ready.time)
         self.ready.have(rows)
-        self.skipped += rows.skipped
+        self.refused, self.refusal = self.refused + rows.refused, rows.refusal or self.refusal
         return bool(rows.used or rows.problem)

@@ -32,13 +32,20 @@ class RecordedTable(Rereadable):
         return self._reader.table.units if self._reader.table else {}
 
     @property
-    def skipped(self) -> int:
-        """Rows that could not be read and were passed over."""
-        return self._reader.skipped
+    def refused(self) -> int:  # type: ignore[override]
+        return self._reader.refused
+
+    @property
+    def refusal(self) -> str:  # type: ignore[override]
+        return self._reader.refusal
 
     @property
     def trouble(self) -> str:  # type: ignore[override]
         return self._trail.trouble
+
+    @property
+    def lost(self) -> str:  # type: ignore[override]
+        return self._trail.lost
 
     @property
     def ended(self) -> bool:
@@ -84,5 +91,6 @@ class RecordedTable(Rereadable):
         self._tape.close()
 
     def _fill(self) -> None:
-        if (self._again <= self._clock() or self._reader.ready.left) and not self._reader.fill():
+        """See that rows are left, if there are more; look for them only when it is time to. Raises SourceError."""
+        if not self._reader.ready.left and self._again <= self._clock() and not self._reader.fill():
             self._again = self._clock() + LOOK_AGAIN

@@ -26,7 +26,8 @@ class Rows:
     used: int = 0  # bytes that need not be looked at again
     used_lines: int = 0
     problem: str = ""  # why the row there cannot be read
-    skipped: int = 0  # rows that cannot be read and were passed over
+    refused: int = 0  # rows that cannot be read and were passed over
+    refusal: str = ""  # why the last of them
 
 
 NOTHING = Rows(Frames(vectors([], 0)), (), ())
@@ -73,8 +74,8 @@ class Table(ABC):
         readings: list[Reading] = []
         ends: list[int] = []
         lengths: list[int] = []
-        at = end = skipped = 0
-        problem = ""
+        at = end = refused = 0
+        problem = refusal = ""
         while at < len(lines):
             count = 1
             try:
@@ -88,20 +89,20 @@ class Table(ABC):
                 if isinstance(error, Unfinished) and not whole:
                     break
                 if self.bad_rows == "stop":
-                    problem = self.problem(path, line + at, error)
+                    problem = (
+                        f'{self.wrong(path, line + at, error)}; correct it, or set bad_rows = "skip" to pass it over'
+                    )
                     break
-                skipped, count = skipped + 1, 1
+                refused, refusal, count = refused + 1, self.wrong(path, line + at, error), 1
             end += sum(sizes[at : at + count])
             at += count
-        return Rows(self.fields.frames(readings), ends, lengths, end, at, problem, skipped)
+        return Rows(self.fields.frames(readings), ends, lengths, end, at, problem, refused, refusal if refused else "")
 
-    def problem(self, path: str, line: int, error: ValueError) -> str:
-        """A line that says what cannot be read."""
-        where = f"line {line}"
+    def wrong(self, path: str, line: int, error: ValueError) -> str:
+        """What cannot be read, and where."""
         if isinstance(error, FieldError):
-            where, error = f"{where}, {self.field} {error.field}", ValueError(error.problem)
-            return f'{path}: {where}: {error}; correct it, or set bad_rows = "skip" to pass such rows over'
-        return f'{path}: {where} {error}; correct it, or set bad_rows = "skip" to pass such rows over'
+            return f"{path}: line {line}, {self.field} {error.field}: {error.problem}"
+        return f"{path}: line {line} {error}"
 
 
 def _sizes(text: bytes) -> list[int]:

@@ -2,12 +2,14 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from streamrnn.sources import columns
 from streamrnn.sources.cells import show
+from streamrnn.sources.columns import Cells, Integers
 from streamrnn.sources.dialect import Dialect, above
 from streamrnn.sources.fields import Fields
 from streamrnn.sources.frames import Frames
@@ -15,7 +17,7 @@ from streamrnn.sources.records import BLANKS, LONGEST, Unfinished, lines_of, rec
 from streamrnn.sources.rows import Rows, Table
 from streamrnn.sources.source import SourceError
 
-NEWLINE = ord("\n")
+NEWLINE, RETURN = ord("\n"), ord("\r")
 
 
 class Separated(Table):
@@ -44,11 +46,12 @@ class Separated(Table):
         """The line behind the rows of names and units. Raises IndexError, Unfinished where it is not there."""
         header, units = self.dialect.header, self.dialect.units
         if header is None:
+            lines[at]
             return at
         while (words := self._words(lines, at))[0] != header:
             if self._is_row(lines, at):
                 return at
-            if sum(map(bool, words[0])) > 1:
+            if any(words[0][1:]):  # no title
                 raise SourceError(
                     f"{path}: line {at + 1}: its columns are {_listed(words[0])}, those of the first file are "
                     f"{_listed(header)}; give files of the same columns"
@@ -86,37 +89,59 @@ class Separated(Table):
         return dict(zip(names, cells, strict=False)), count
 
     def at_once(self, text: bytes, after: int) -> Rows | None:
-        ends = np.flatnonzero(np.frombuffer(text, np.uint8) == NEWLINE).astype(np.int64) + 1
+        ends = _ends_of_lines(text)
         if not len(ends) or ends[-1] != len(text) or np.diff(ends, prepend=0).max() > LONGEST:
             return None
-        cells = self._cells(text, len(ends))
-        if len(cells) < len(self.dialect.names) or any("".join(extra).strip() for extra in cells[len(self._places) :]):
-            return None
+        plain = b'"' not in text and self.dialect.delimiter != BLANKS
         try:
-            frames = self._frames(cells, len(ends), after)
+            frames = self._of_signs(_in_utf8(text), after) if plain else self._of_cells(text, after)
         except ValueError:
             return None
-        return Rows(frames, ends, range(1, len(ends) + 1), len(text), len(ends))
+        return Rows(frames, ends, range(1, len(ends) + 1), len(text), len(ends)) if frames else None
 
-    def _cells(self, text: bytes, count: int) -> list[Sequence[str]]:
-        """The columns of a text of so many lines; none where they have not all as many cells."""
-        lines, delimiter = lines_of(text), self.dialect.delimiter
-        if "" in lines:
-            return []
-        if b'"' in text:
-            return self._quoted(lines) if b"\r" not in text else []
-        if delimiter == BLANKS:
-            return _turned([line.split() for line in lines])
-        width = lines[0].count(delimiter) + 1
-        cells = "\n".join(lines).replace("\n", delimiter).split(delimiter)
-        signs = np.frombuffer(text, np.uint8)
-        signs = signs[(signs == ord(delimiter)) | (signs == NEWLINE)]
-        if len(signs) != count * width or (signs[width - 1 :: width] != NEWLINE).any():
-            return []
-        return [cells[place::width] for place in range(width)]
+    def _of_signs(self, text: bytes, after: int) -> Frames | None:
+        """The rows of lines without quotes, None where they have not all as many cells. Raises ValueError."""
+        signs, lines = np.frombuffer(text, np.uint8), _ends_of_lines(text) - 1
+        edges = np.flatnonzero((signs == ord(self.dialect.delimiter)) | (signs == NEWLINE))
+        width, wanted = int(np.searchsorted(edges, lines[0])) + 1, len(self._places)
+        if len(edges) != len(lines) * width or (edges[width - 1 :: width] != lines).any() or width < wanted:
+            return None
+        starts = np.concatenate([[0], edges[:-1] + 1]).reshape(-1, width).T.copy()
+        ends = edges.reshape(-1, width).T.copy()
+        ends[-1] -= signs[ends[-1] - 1] == RETURN
+        cells, fields = Cells(text, signs, starts, ends), self.fields
+        if any(cells.says_something(place) for place in range(wanted, width)):
+            return None
+        values = np.stack([cells.numbers(place, fields.decimal) for place in self._channels], 1)
+        if width == 1 and np.isnan(values).any():  # lines that are blank are no rows
+            return None
+        times = None if fields.time is None else cells.times(self._places[fields.time], fields.time_format, after)
+        return Frames(values, times, None if fields.key is None else self._keys(cells.texts(self._places[fields.key])))
+
+    def _of_cells(self, text: bytes, after: int) -> Frames | None:
+        """The rows of lines with quotes, or with runs of blanks; as `_of_signs`."""
+        lines = lines_of(text)
+        cells = self._quoted(lines) if b'"' in text else _turned([line.split() for line in lines])
+        if len(cells) < len(self._places) or any("".join(more).strip() for more in cells[len(self._places) :]):
+            return None
+        fields = self.fields
+        values = np.stack([columns.numbers(cells[place], fields.decimal) for place in self._channels], 1)
+        times, keys = None, None
+        if fields.time is not None:
+            times = columns.times(cells[self._places[fields.time]], fields.time_format, after)
+        if fields.key is not None:
+            keys = self._keys(cells[self._places[fields.key]])
+        return Frames(values, times, keys)
+
+    def _keys(self, cells: Sequence[str]) -> list[str]:
+        keys = [cell.strip() for cell in cells]
+        if "" in keys:
+            raise ValueError("has no key")
+        return keys
 
     def _quoted(self, lines: list[str]) -> list[Sequence[str]]:
-        if self.dialect.delimiter == BLANKS:
+        """The columns of lines with quotes; none where not each is a record."""
+        if self.dialect.delimiter == BLANKS or any("\r" in line for line in lines):
             return []
         try:
             rows = list(csv.reader((f"{line}\n" for line in lines), delimiter=self.dialect.delimiter, strict=True))
@@ -124,20 +149,18 @@ class Separated(Table):
             return []
         return _turned(rows) if len(rows) == len(lines) else []
 
-    def _frames(self, cells: list[Sequence[str]], count: int, after: int) -> Frames:
-        """Raises ValueError."""
-        fields = self.fields
-        values = np.empty((count, len(self._channels)))
-        for channel, place in enumerate(self._channels):
-            values[:, channel] = columns.numbers(cells[place], fields.decimal)
-        times, keys = None, None
-        if fields.time is not None:
-            times = columns.times(cells[self._places[fields.time]], fields.time_format, after)
-        if fields.key is not None:
-            keys = [cell.strip() for cell in cells[self._places[fields.key]]]
-            if "" in keys:
-                raise ValueError("has no key")
-        return Frames(values, times, keys)
+
+def _ends_of_lines(text: bytes) -> Integers:
+    """The bytes from the start of a text to the end of each line."""
+    return np.flatnonzero(np.frombuffer(text, np.uint8) == NEWLINE) + 1
+
+
+def _in_utf8(text: bytes) -> bytes:
+    """A text of as many lines."""
+    with suppress(UnicodeDecodeError):
+        if text.isascii() or text.decode():
+            return text
+    return "".join(f"{line}\n" for line in lines_of(text)).encode()
 
 
 def _turned(rows: list[list[str]]) -> list[Sequence[str]]:

@@ -25,6 +25,9 @@ class Source:
 
     names: tuple[str, ...] = ()  # of the numbers in a vector
     trouble: str = ""  # why nothing comes although more should: what it reads is away, and it tries again; a line
+    lost: str = ""  # what came while it was away and is not to be had any more, the newest such; a line
+    refused: int = 0  # records that were passed over because they are no frames
+    refusal: str = ""  # why the newest of them is none; a line
 
     @property
     def ended(self) -> bool:
@@ -107,6 +110,7 @@ class SourceTable(Tagged, frozen=True, kw_only=True):
     """The table [source] of one kind, and what follows from it."""
 
     size_0: ClassVar[str] = ""  # what a size of 0 in the config stands for, in words, where this kind knows
+    paths: ClassVar[tuple[str, ...]] = ("path",)  # keys that are paths, relative to the config's file
 
     stream: NonEmpty | None = None  # that its frames make; default: "source", of several "source 2" and so on
 
@@ -133,6 +137,10 @@ class SourceTable(Tagged, frozen=True, kw_only=True):
     def channels(self) -> list[str] | None:
         """What the numbers in its vectors are called, where this kind knows."""
         return None
+
+    def of(self, daemon: str) -> "SourceTable":
+        """The same with the defaults that follow from the daemon's name."""
+        return self
 
     def named(self, channels: list[str] | None) -> "SourceTable":
         """The same where the config gives names to the numbers in its vectors: those of fields, where it has such."""

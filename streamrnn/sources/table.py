@@ -90,8 +90,6 @@ class TableConfig(SourceTable, frozen=True, kw_only=True):
         found = self._found()
         if isinstance(found, str):
             yield "source", f"cannot be read: {found}"
-        elif found and self.pace and found.fields.time is None:
-            yield "source.pace", "needs a column of times: name it in time"
         elif (size := self.size()) == 0:
             yield "source.columns", f"must name the columns that are the input: {self.path} has no rows to find them in"
         elif input.size != size:
@@ -131,6 +129,8 @@ class TableConfig(SourceTable, frozen=True, kw_only=True):
                 if name and name not in columns:
                     raise ValueError(f"has no column {name}; it has {', '.join(columns)}")
             clock, format = self._clock(columns)
+            if self.pace and clock is None:
+                raise ValueError('has no column of times, as pace = "recorded" needs; name it in time')
             channels = self.columns or choice.channels_of(columns, (clock, self.key))
             if not channels:
                 raise ValueError("has no column of numbers; give a table of numbers, or name its columns in columns")

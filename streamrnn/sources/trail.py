@@ -26,7 +26,8 @@ class Trail:
     """Files in their order, at a path."""
 
     ends = True  # whether no more comes where none is next
-    trouble = ""
+    trouble = ""  # what is away, in a line
+    lost = ""  # what of it was lost, in a line
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -67,7 +68,7 @@ class Folder(Trail):
         path = os.path.join(self.path, place.file)
         if self.ends or os.path.exists(path):
             return _found(path, place)
-        self.trouble = f"{path}: is gone, and was read up to line {place.line}: goes on with the next file"
+        self.lost = f"{path}: is gone, and was read up to line {place.line}; goes on with the next file"
         return self._behind(place.file)
 
     def _behind(self, name: str) -> File | None:
@@ -91,20 +92,19 @@ class Growing(Trail):
     ends = False
 
     def first(self) -> File | None:
-        self.trouble = ""
         try:
-            return File(self.path)
+            file, self.trouble = File(self.path), ""
         except FileNotFoundError:
             self.trouble = f"{self.path}: is not there; waits for it"
             return None
+        return file
 
     def next(self, file: File) -> File | None:
         """The oldest that was changed since; or the same, where it was cut short or written over."""
         if file.is_another_now():
-            self.trouble = f"{file.path}: was cut short or written over at byte {file.offset}; begun at its start anew"
+            self.lost = f"{file.path}: was cut short or written over at byte {file.offset}; begun at its start anew"
             return opened(file.path)
         if _inode(self.path) == file.inode:
-            self.trouble = ""
             return None
         end = Place(file.name, file.offset, check=crc32(file.tail))
         for path in self._put_away(since=file.changed):
@@ -120,7 +120,7 @@ class Growing(Trail):
             with suppress(SourceError):
                 return _found(path, place)
         file = self.first()
-        self.trouble = (
+        self.lost = (
             f"{self.path}: what was read up to line {place.line} is no longer there, nor what may have come behind; "
             "goes on at the start of what is there now"
         )
@@ -130,7 +130,7 @@ class Growing(Trail):
         """Those it was rotated into and that were changed since then, the oldest first."""
         folder, name = os.path.split(os.path.abspath(self.path))
         stem, ending = map(re.escape, os.path.splitext(name))
-        pattern = re.compile(rf"{re.escape(name)}[.~_-].+|{stem}[._-][0-9._T:Z-]+{ending}(\.gz)?")
+        pattern = re.compile(rf"{re.escape(name)}[.~_-].*|{stem}[._-][0-9._T:Z-]+{ending}(\.gz)?")
         found = []
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:

@@ -27,6 +27,7 @@ from streamrnn.workers.admission.stream_store import StreamStore
 from streamrnn.workers.worker import Failure
 
 MOST_LEAVING = 16  # streams whose state is on its way to the disk
+IN_USE, NEVER = "their clients are connected, or have requests under way", 'pipeline.evict is "never"'
 KNOWN = "gate"  # the tensor with what the gate knows of a stream, in JSON
 
 
@@ -64,6 +65,7 @@ class Eviction:
         warn: Callable[[str, str], Any],
     ) -> None:
         self.epoch, self.parts, self.most = order["epoch"], order["parts"], order["max_streams"]
+        self.evicts = order["evict"] == "idle"
         self.intake, self.next_record, self.write = intake, next_record, write
         self.is_there, self.in_line, self.be_done, self.warn = is_there, in_line, be_done, warn
         self.disk = StreamStore(Path(order["evicted"]), order["run"], order["journal_start"])
@@ -124,8 +126,8 @@ class Eviction:
         if name is None:
             self.refused += 1
             raise Refused(
-                f"all {self.most} streams are in use: their clients are connected, or have requests under way; "
-                "close one or raise pipeline.max_streams"
+                f"all {self.most} streams are in use: {IN_USE if self.evicts else NEVER}; close one or raise "
+                "pipeline.max_streams"
             )
         number, record = self.intake.names[name], self.next_record()
         self._take_out(name, record)
@@ -134,6 +136,8 @@ class Eviction:
 
     def _longest_idle(self) -> str | None:
         """The open stream that has been idle for longest, of those whose clients are all gone."""
+        if not self.evicts:
+            return None
         names = {number: name for name, number in self.intake.names.items() if not name.startswith(OWN)}
         self.clients = {number: clients for number, clients in self.clients.items() if number in names}
         for number, clients in self.clients.items():

@@ -4,8 +4,8 @@
     Ahead    the next frames of a source that can be read again, by its position and a checksum
     Control  a message for the pipeline, a note for the gate, or both
 
-An entry says `at` how many frames of the Ahead before it were let in by then. Those behind an Ahead that no entry
-follows were all let in; those that another Ahead follows, as many as that says.
+An entry says `at` how many frames of the Ahead before it were let in by then. Where no entry follows, it may have been
+any number of those whose streams were open: to open another takes an entry.
 """
 
 from collections.abc import Iterable, Iterator

@@ -45,7 +45,7 @@ class Outbox:
     @property
     def unwritten(self) -> bool:
         """Whether there is something that the journal does not know."""
-        return bool(self.intake.added or self.pending.news or self.pending.ended)
+        return bool(self.intake.added or self.pending.news or self.pending.ended or self.sources.moved)
 
     @property
     def pressing(self) -> bool:

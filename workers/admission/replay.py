@@ -35,7 +35,7 @@ def replayed(gate: "Gate", start: int) -> Iterator[None]:
         else:
             batch_again(gate, entry)
             yield
-    yield from named_again(gate, int(min(sources.ahead - sources.at, gate.left)))
+    yield from named_again(gate, int(min(sources.count_open(), gate.left)))
 
 
 def frames_behind(journal: "Journal | NoJournal", start: int) -> int:

@@ -34,7 +34,6 @@ from streamrnn.workers.admission.room import Room
 from streamrnn.workers.admission.screening import Screening
 from streamrnn.workers.worker import Failure, Worker
 
-FEW = 16  # frames of many streams that are read at a time: all of those must be open at once
 PATIENCE = 1.0, 60.0  # seconds until a source that cannot be read is tried again, at first and at most
 
 
@@ -49,6 +48,7 @@ class OpenSource:
         self.written: Position = None  # the place that the journal has
         self.held: Frames | None = None  # read, and not let in: a stream of theirs must wait
         self.trouble = ""  # why it could not be opened or read
+        self.said = "", "", ""  # in the log: of trouble, of what is lost, and that messages are refused
         self.broken = False  # that will not change
         self.patience, self.again = PATIENCE[0], 0.0
 
@@ -67,7 +67,7 @@ class OpenSource:
 
     @property
     def ended(self) -> bool:
-        return self.broken or (self.source is not None and self.source.ended)
+        return self.broken or (self.source is not None and self.source.ended and not self.held)
 
     def fail(self, error: SourceError) -> None:
         """It is tried again after a while, each time later."""
@@ -87,8 +87,19 @@ class OpenSource:
 
     def facts(self) -> dict[str, Any]:
         """For the supervisor."""
-        trouble = self.trouble or (self.source.trouble if self.source else "")
-        return {"line": self.table.line, "stream": self.stream, "ended": self.ended, "trouble": trouble}
+        source = self.source or Source()
+        facts = {"line": self.table.line, "stream": self.stream, "ended": self.ended}
+        facts["trouble"] = self.trouble or source.trouble
+        return facts | {"lost": source.lost, "refused": source.refused, "refusal": source.refusal}
+
+    def news(self) -> str:
+        """What has become worse since the last call, a line; "" if nothing has."""
+        source = self.source or Source()
+        now = self.trouble or source.trouble, source.lost, source.refusal and "refused"
+        said = {now[0]: now[0], now[1]: now[1], now[2]: f"{self.table.line}: a message is refused: {source.refusal}"}
+        worse = [said[each] for each, before in zip(now, self.said, strict=True) if each and each != before]
+        self.said = now
+        return "; ".join(worse)
 
 
 class Sources:
@@ -120,12 +131,17 @@ class Sources:
         self.leading: OpenSource | None = None  # the one whose frames the journal says come next,
         self.ahead = self.at = 0  # how many do, and how many of those have come
         self.promised: deque[tuple[int, Source, Position]] = deque()  # in which record a place is
+        self.moved = False  # the journal does not know where one is
         self.ended = False  # all are, and the supervisor knows
 
     def _warn(self, source: OpenSource, error: SourceError) -> None:
-        if source.trouble != str(error):
-            self.worker.report("warning", event="source_trouble", text=f"{error}")
         source.fail(error)
+        self._tell(source)
+
+    def _tell(self, source: OpenSource) -> None:
+        """Have the log say what has become worse with a source."""
+        if text := source.news():
+            self.worker.report("warning", event="source_trouble", text=text)
 
     def go_on(self) -> None:
         """All that the journal knows has been let in."""
@@ -162,6 +178,7 @@ class Sources:
         for source in self._current():
             if self.room.left > 0 and not source.delay():
                 self._look(source)
+            self._tell(source)
         lasting = [source for source in self.all if source is not self.past]
         if self.room.left <= 0 or (lasting and all(source.ended for source in lasting)):
             self.ended = True
@@ -187,20 +204,21 @@ class Sources:
             return
         assert source.source
         while most := self.room.space():
-            frames = source.held or source.source.read(min(most, FEW) if source.table.keyed else most)
-            source.held = None if self._all_open(source, frames) else frames
-            if source.held or not len(frames):
-                return
+            frames = source.held or source.source.read(1 if source.table.keyed else most)
+            source.held = None
             for name, start, end in runs(frames, source.stream):
+                if not self._open(name):  # one frame, which goes into one record with the place behind it
+                    source.held = frames
+                    return
                 self._add(name, frames.part(start, end))
-            self.positions[source.table.origin] = source.source.position
-            if not source.table.keyed:
+            self._move(source, source.source.position)
+            if not len(frames) or not source.table.keyed:
                 return
 
-    def _all_open(self, source: OpenSource, frames: Frames) -> bool:
-        """See that their streams are open or refused: they go into one record, with the place behind them."""
-        names = dict.fromkeys(name for name, _, _ in runs(frames, source.stream))
-        return all([self._open(name) for name in names])
+    def _move(self, source: OpenSource, position: Position) -> None:
+        """Note a place that is to go into the journal, also where none of the frames before it was let in."""
+        if position != source.written:
+            self.positions[source.table.origin], self.moved = position, True
 
     def _read_named(self, source: OpenSource, rereadable: Rereadable) -> None:
         """Let in frames that the journal does not hold: it knows which come next."""
@@ -277,6 +295,22 @@ class Sources:
         rereadable.go_to(entry.position)
         self.leading, self.ahead, self.at = source, entry.count, 0
 
+    def count_open(self) -> int:
+        """How many of the frames that are named may have been let in when nothing was written down behind them.
+
+        All up to the first whose stream would have to be opened; one that would be refused in any case is passed over.
+        """
+        if not self.leading or not self.leading.rereadable:
+            return 0
+        rereadable = self.leading.rereadable
+        position, count = rereadable.position, 0
+        for name, _, end in runs(taken(rereadable, self.ahead - self.at), self.leading.stream):
+            if name not in self.intake.names and (self.eviction.evicts or not self.intake.full(name)):
+                break
+            count = end
+        rereadable.go_to(position)
+        return count
+
     def replay(self, count: int) -> None:
         """Let in again the next frames that the journal has named, so many of them."""
         assert self.leading
@@ -297,7 +331,7 @@ class Sources:
 
     def take_places(self, record: int) -> dict[str, Position]:
         """For that record: where those sources are whose frames it holds."""
-        places = {}
+        places, self.moved = {}, False
         for source in self.all:
             position = self.positions.get(source.table.origin)
             if source.source and not source.rereadable and position is not source.written:

@@ -82,6 +82,7 @@ def plan(
         "in_flight": config.pipeline.in_flight,
         "max_streams": config.pipeline.max_streams,
         "places": config.pipeline.places,
+        "evict": config.pipeline.evict,
         "streams": manifest.streams,
         "rate": manifest.rate or 0.0,  # the one that is wanted comes down before the first frame
         "to_gate": f"{sockets}to-gate",

@@ -25,7 +25,7 @@ PLACES = 2 * STREAMS + 2
 def network(predict: str, classes: int, target_classes: int, inputs: int, targets: int) -> dict[str, Any]:
     """What the gate must know of a network; sizes are 0 for tokens, classes for vectors."""
     found = {"predict": predict, "classes": classes, "target_classes": target_classes}
-    found |= {"largest": 1e30, "missing": "refuse", "dismissals": targets << 10}
+    found |= {"largest": 1e30, "missing": "refuse", "evict": "idle", "dismissals": targets << 10}
     return found | {"input_size": inputs, "target_size": targets}
 
 
