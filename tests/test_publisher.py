@@ -378,8 +378,13 @@ def test_who_wants_all_streams_is_told_what_they_were_called_and_may_wait():
     assert all_streams(worker, -1) == ([(0, "a"), (1, "b"), (100, "c")], -1, -1, "r")
     assert all_streams(worker, 3) == ([(100, "c")], -1, -1, "r")
     assert all_streams(worker, 201) == ([], -1, -1, "r")
+    worker.history.most = 0
+    last = outputs([(1, INPUT | EMIT)])
+    last.frames[:, SEQ] += 1
+    worker.take(pack(last))
+    assert all_streams(worker, 201, wait=True) == ([], 203, -1, "r")  # it was too large to be kept
     for k in range(100):
-        all_streams(worker, 201, asker=str(k), wait=True)
+        all_streams(worker, 203, asker=str(k), wait=True)
     assert len(worker.waiting) == publisher.MOST_WAITING
 
 

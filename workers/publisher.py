@@ -361,12 +361,12 @@ class Publisher:
 
         Where there are none yet, the answer may wait until there are.
         """
-        found = self.history.behind(order["after"], ANSWER)
-        if not found and order["wait"] and len(self.waiting) < MOST_WAITING:
+        found, gone = self.history.behind(order["after"], ANSWER), self.history.gone
+        if not found and gone <= order["after"] and order["wait"] and len(self.waiting) < MOST_WAITING:
             self.waiting[order["asker"]] = order
             return
         self.waiting.pop(order["asker"], None)
-        facts = {"run": self.order["run"], "begins": self.begins, "gone": self.history.gone}
+        facts = {"run": self.order["run"], "begins": self.begins, "gone": gone}
         facts["names"] = [entry.names for entry in found]
         data = [entry.data for entry in found]
         self.worker.report("history", data, asker=order["asker"], number=order["number"], **facts)

@@ -119,7 +119,8 @@ class Feed:
                 unsafe = True
             else:
                 self.written += sink.write([])
-            ends = self._finishing.is_set() and not (part and part.outputs)
+            late = time.monotonic() > self._deadline
+            ends = self._finishing.is_set() and (late or (part is not None and not part.outputs))
             if unsafe and (ends or time.monotonic() >= due):
                 if not self._flush(sink):
                     return
