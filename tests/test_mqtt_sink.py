@@ -94,10 +94,10 @@ def test_deaths_of_daemon_sinks_and_broker_lose_nothing(broker):
                     broker.kill()
             if k == 3:
                 with daemon.client() as client:
-                    wait_for(lambda: client.status()["sinks"][0]["trouble"])
+                    wait_for(lambda: broker.url in client.status()["sinks"][0]["trouble"])
                 broker.start()
             if k == 4:
-                wait_for(lambda: listener.says(b"online"))
+                wait_for(lambda: not daemon.sinks()[0]["trouble"])  # connected again
                 daemon.kill()
                 wait_for(lambda: listener.says(b"offline"))  # the last will
                 daemon.start()
