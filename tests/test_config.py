@@ -116,7 +116,7 @@ def test_the_text_config_is_the_one_of_the_readme():
         (
             "[source]",
             "[[source]]",
-            '"source" must be a table whose kind is "text", "csv", "jsonl", "mqtt", "kafka", "sensors" or "none", not ',
+            '"source" must be a table whose kind is "text", "csv", "jsonl", "mqtt", "kafka", "sensors" or "none"',
         ),
         ("passes = 0", 'path = ""', '"source.path" must be a string of at least one character'),
         ("passes = 0", 'path = "a\\u0000b"', '"source.path" holds a NUL character'),

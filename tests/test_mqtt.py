@@ -154,8 +154,8 @@ def test_a_broker_may_come_later(broker, opened):
     wait_for(lambda: source.trouble)
     assert "Connection refused; tries again" in source.trouble
     broker.start()
-    publish(broker, ["5"])
-    assert read(subscribed(broker, source)) == []
+    wait_for(lambda: broker.subscriptions("daemon", "t") == 1)
+    assert read(source) == []
     assert source.trouble == ""
     publish(broker, ["6"])
     assert values(frames(source, 1)) == [6]
@@ -167,6 +167,7 @@ def test_a_session_that_the_broker_has_lost_is_said(broker, opened):
     broker.kill()
     broker.state.unlink()
     broker.start()
+    wait_for(lambda: broker.subscriptions("daemon", "t") == 2)
     wait_for(lambda: source.lost or read(source))
     assert source.lost == f"{broker.url} did not know this session any more: what came while it was away is lost"
     publish(broker, ["5"])

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from streamrnn.sources.session import REMEMBERED, Session, mark_of
-from streamrnn.sources.window import LIMIT, Message, Window
+from streamrnn.sources.window import Message, Window
 
-NUMBERS = 500  # of packets, before they begin again; more than are remembered, and few enough to come again
+FEW = 4  # messages under way, so that every limit is met often
+NUMBERS, HELD = 24, 12  # of packets, before they begin again; those that the broker has at most
 ASKED = ANSWERED = -1  # on the line, in the place of a packet
 
 
@@ -20,7 +21,7 @@ class Sent(NamedTuple):
 
 
 class Broker:
-    """One that numbers packets in turn, saves its state once in LIMIT acknowledgements, and sends all it has."""
+    """One that numbers packets in turn, saves its state once in FEW acknowledgements, and sends all it has."""
 
     def __init__(self) -> None:
         self.queue: list[Sent] = []
@@ -48,7 +49,7 @@ class Broker:
     def acknowledged(self, packet: int) -> None:
         self.under_way = [sent for sent in self.under_way if sent.message.packet != packet]
         self.since += 1
-        if self.since == LIMIT:
+        if self.since == FEW:
             self.save()
 
 
@@ -62,7 +63,7 @@ class Sessions(RuleBasedStateMachine):
 
     def start(self) -> None:
         """A daemon, as it starts."""
-        self.session, self.window, self.taken = Session(), Window(), []
+        self.session, self.window, self.taken = Session(2 * FEW), Window(FEW), []
         if self.journal:
             self.session.go_to(self.journal[-1][1])
         self.connect()
@@ -81,20 +82,20 @@ class Sessions(RuleBasedStateMachine):
         if self.window.must_ask():
             self.up.append(ASKED)
 
-    @rule(payloads=st.lists(st.sampled_from([b"1", b"2", b"no frame"]), min_size=1), times=st.integers(1, 40))
-    def publish(self, payloads, times) -> None:
-        for payload in payloads * times:
-            if len(self.broker.queue) + len(self.broker.under_way) < NUMBERS:
+    @rule(payloads=st.lists(st.sampled_from([b"1", b"2", b"no frame"]), min_size=1, max_size=HELD))
+    def publish(self, payloads) -> None:
+        for payload in payloads:
+            if len(self.broker.queue) + len(self.broker.under_way) < HELD:
                 self.broker.publish(len(self.published), payload)
                 self.published.append(payload)
         self.broker.save()
 
-    @rule(count=st.integers(1, 2 * LIMIT))
+    @rule(count=st.integers(1, 2 * FEW))
     def send(self, count) -> None:
         for _ in range(min(count, len(self.broker.queue))):
             self.down.append(self.broker.next())
 
-    @rule(count=st.integers(1, 2 * LIMIT))
+    @rule(count=st.integers(1, 2 * FEW))
     def read(self, count) -> None:
         for _ in range(min(count, len(self.down))):
             sent = self.down.popleft()
@@ -122,7 +123,7 @@ class Sessions(RuleBasedStateMachine):
             self.session.durable(self.journal[-1 - behind][1])
             self.acknowledge()
 
-    @rule(count=st.integers(1, 2 * LIMIT))
+    @rule(count=st.integers(1, 2 * FEW))
     def hear(self, count) -> None:
         written = {number for numbers, _ in self.journal for number in numbers}
         for _ in range(min(count, len(self.up))):
@@ -162,13 +163,13 @@ class Sessions(RuleBasedStateMachine):
                 self.durable(0)
             self.hear(len(self.up))
             rounds += 1
-            assert rounds <= 2 + 2 * len(self.published) / LIMIT
+            assert rounds <= 2 + 2 * len(self.published) / FEW
         frames = [number for number, payload in enumerate(self.published) if payload != b"no frame"]
         assert [number for numbers, _ in self.journal for number in numbers] == frames
 
 
 TestSessions = Sessions.TestCase
-TestSessions.settings = settings(max_examples=100, stateful_step_count=40)
+TestSessions.settings = settings(max_examples=400, stateful_step_count=60)
 
 
 def test_a_position_is_small_and_plain():
@@ -210,3 +211,11 @@ def test_what_came_over_another_connection_is_not_acknowledged_over_this_one():
     assert session.acknowledged() == []
     assert not session.is_new(2, True, b"t", b"2")
     assert session.acknowledged() == [2]
+
+
+def test_a_broker_may_use_a_number_again_at_once_for_the_same_payload():
+    session = Session()
+    session.connected(True)
+    for _ in range(3):
+        assert session.is_new(1, False, b"t", b"20")
+        session.took(1, True)

@@ -157,7 +157,7 @@ class Kafka:
     def produce(self, topic: str, records: Iterable[tuple[int, Data, Data]], timestamp: int = 0) -> None:
         """Append records (partition, key, value), in order. `timestamp` is in milliseconds since 1970, 0: now."""
         failures = []
-        producer = confluent_kafka.Producer({"bootstrap.servers": self.servers, "linger.ms": 5})
+        producer = confluent_kafka.Producer({"bootstrap.servers": self.servers, "queue.buffering.max.messages": 10**6})
         for partition, key, value in records:
             producer.produce(
                 topic,

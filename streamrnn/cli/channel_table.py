@@ -12,7 +12,8 @@ from streamrnn.cli.sparkline import sparkline
 from streamrnn.workers.supervision.wording import printable
 
 COLUMNS = "value", "forecast", "lower", "upper"
-NAIVE = {"same_again": "the same again", "season": "a season ago"}
+# naive forecasts: what was forecast of the same values, and what they are called
+NAIVE = {"same_again": ("forecast", "same again"), "season": ("season_forecast", "yesterday")}
 ALARM_LINES = 2  # of one alarm, at most
 
 
@@ -45,24 +46,23 @@ def score(channels: Mapping[str, Any]) -> Text:
 
 
 def error_table(errors: Mapping[str, Any] | None) -> Table:
-    """`errors` of a status: each channel's mean absolute error beside that of naive forecasts, and their ratio."""
+    """`errors` of a status: each channel's mean absolute error beside that of naive forecasts, and their ratios."""
     errors = errors or {"name": [], "scored": []}
-    naive = [name for name in ("same_again", "season") if name in errors]
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), title_justify="left")
-    table.add_column("mean absolute error", no_wrap=True, overflow="ellipsis")
-    for column in ("scored", "forecast", *(column for name in naive for column in (NAIVE[name], "share"))):
-        table.add_column(column, justify="right", no_wrap=True)
+    naive = [name for name in NAIVE if any(value is not None for value in errors.get(name, ()))]
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("mean error of", no_wrap=True, overflow="ellipsis")
+    for column in ("scored", "forecast", *(column for name in naive for column in (NAIVE[name][1], "ratio"))):
+        table.add_column(column, justify="right", no_wrap=True, overflow="fold")
     for k, name in enumerate(errors["name"]):
         cells: list[str | Text] = [f"{errors['scored'][k]:,}", number(errors["forecast"][k])]
-        for other, own in (("same_again", "forecast"), ("season", "season_forecast")):
-            if other in naive:
-                cells += [number(errors[other][k]), share(errors[own][k], errors[other][k])]
+        for other in naive:
+            cells += [number(errors[other][k]), ratio(errors[NAIVE[other][0]][k], errors[other][k])]
         table.add_row(Text(printable(name)), *cells)
     return table
 
 
-def share(own: float | None, other: float | None) -> Text:
-    """The one error in parts of the other."""
+def ratio(own: float | None, other: float | None) -> Text:
+    """Of two errors."""
     if own is None or not other:
         return Text("–")
     return Text(f"{own / other:.2f}", "green" if own < other else "yellow")

@@ -114,15 +114,15 @@ def overridden(config: Config, source: str | None, backfill: str | None) -> Conf
 def resolved(config: Config) -> Config:
     """Put in what the source knows: the size where one is 0, and the names of the channels."""
     known = config.backfill if config.backfill and not config.all_sources else None
-    table = (known or (config.sources or [config.source])[0]).of(config.name).named(config.input.channels)
+    table = (known or (config.sources or [config.source])[0]).completed(config.name, config.input)
     source_size, replace = table.size(), msgspec.structs.replace
     input = replace(config.input, size=config.input.size or source_size)
     if input.channels is None and input.size == source_size:
         input = replace(input, channels=table.channels())
     readout = replace(config.readout, size=config.readout.size or source_size)
-    source = config.source.of(config.name).named(input.channels)
-    sources = [table.of(config.name).named(input.channels) for table in config.sources]
-    backfill = config.backfill and config.backfill.of(config.name).named(input.channels)
+    source = config.source.completed(config.name, input)
+    sources = [table.completed(config.name, input) for table in config.sources]
+    backfill = config.backfill and config.backfill.completed(config.name, input)
     return replace(config, input=input, readout=readout, source=source, sources=sources, backfill=backfill)
 
 

@@ -35,6 +35,11 @@ learning_rate = 2e-3
 [learning]
 window = 1                 # learn from every reading at once
 
+[pipeline]
+placement = [2]            # layer and readout in one process: their messages would cost more than they do
+block = 1024               # rows in a message where they come fast
+in_flight = 4096
+
 [source]
 kind = {kind}
 {source}"""

@@ -8,7 +8,7 @@ Records that were deleted before they were read are said, and not passed over un
 """
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 from msgspec import Meta
@@ -97,8 +97,9 @@ class KafkaConfig(MessageTable, frozen=True, kw_only=True, tag="kafka"):
     def line(self) -> str:
         return f"kafka {', '.join(self.servers)}, {', '.join(self.topics)}"
 
-    def of(self, daemon: str) -> "KafkaConfig":
-        return msgspec.structs.replace(self, group=self.group or f"streamrnn-{daemon}")
+    def completed(self, name: str, input: Input) -> Self:
+        table = super().completed(name, input)
+        return msgspec.structs.replace(table, group=self.group or f"streamrnn-{name}")
 
     def fields(self) -> Fields:
         if self.time == TIMESTAMP:

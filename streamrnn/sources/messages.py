@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from importlib.util import find_spec
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import msgspec
 
@@ -36,8 +36,10 @@ class MessageTable(SourceTable, frozen=True):
     def channels(self) -> list[str] | None:
         return self.columns
 
-    def named(self, channels: list[str] | None) -> "MessageTable":
-        return self if self.columns or not channels else msgspec.structs.replace(self, columns=channels)
+    def completed(self, name: str, input: Input) -> Self:
+        if self.columns is None and input.channels is not None:
+            return msgspec.structs.replace(self, columns=input.channels)
+        return self
 
     def misfits(self, input: Input) -> Problems:
         if find_spec(self.module) is None:

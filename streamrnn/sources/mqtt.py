@@ -12,7 +12,8 @@ import re
 import sys
 import threading
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, Any
+from socket import IPPROTO_TCP, TCP_NODELAY
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import msgspec
 from msgspec import Meta
@@ -42,6 +43,8 @@ WHOLE, LEVEL = "topic:*", re.compile(r"topic:([1-9][0-9]{0,3})")  # as a key: th
 
 class MqttSource(Source):
     """Reads with a thread of paho's. Made, it does nothing until it is asked for its `delay`."""
+
+    acknowledges = True
 
     def __init__(self, table: "MqttConfig", client: "Client") -> None:
         """client: of paho's, not connected yet."""
@@ -107,6 +110,7 @@ class MqttSource(Source):
         wanted.MaximumPacketSize = LARGEST
         client.on_connect, client.on_connect_fail = self._on_connect, self._on_connect_fail
         client.on_subscribe, client.on_disconnect = self._on_subscribe, self._on_disconnect
+        client.on_socket_open = self._on_socket_open
         client.on_message, client.on_unsubscribe = self._on_message, self._on_unsubscribe
         host, port = mqtt.address(self._table.url)
         client.connect_async(host, port, mqtt.KEEPALIVE, clean_start=False, properties=wanted)
@@ -145,6 +149,9 @@ class MqttSource(Source):
             self._question = self._client.unsubscribe(QUESTION)[1]
 
     # by paho's thread
+
+    def _on_socket_open(self, _: "Client", __: Any, socket: Any) -> None:
+        socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)  # acknowledgements are small, and each would wait for the last
 
     def _on_connect(self, client: "Client", _: Any, flags: Any, reason: Any, __: Any) -> None:
         if reason.is_failure:
@@ -226,8 +233,9 @@ class MqttConfig(MessageTable, frozen=True, kw_only=True, tag="mqtt"):
         """The field that is in the topic of a message."""
         return {} if self.key is None or self.level is None else {self.key: filters.level(topic, self.level)}
 
-    def of(self, daemon: str) -> "MqttConfig":
-        return msgspec.structs.replace(self, client_id=self.client_id or f"streamrnn-{daemon}")
+    def completed(self, name: str, input: Input) -> Self:
+        table = super().completed(name, input)
+        return msgspec.structs.replace(table, client_id=self.client_id or f"streamrnn-{name}")
 
     def misfits(self, input: Input) -> Problems:
         yield from super().misfits(input)

@@ -25,9 +25,9 @@ WIDTH = 8  # characters of a mark
 class Session:
     """Of one thread; it knows no sockets."""
 
-    def __init__(self) -> None:
+    def __init__(self, remembered: int = REMEMBERED) -> None:
         self._count = 0  # messages that came for the first time, ever
-        self._marks: deque[str] = deque(maxlen=REMEMBERED)  # of the newest of them
+        self._marks: deque[str] = deque(maxlen=remembered)  # of the newest of them
         self._read = 0  # number of the newest that was a frame
         self._durable = 0  # number of the newest of which it is known that it is on the disk
         self._waiting: deque[tuple[int, int]] = deque()  # packets of this connection: what must be durable, its number
@@ -69,7 +69,6 @@ class Session:
             after = self._marks.index(mark) + 1
             self._waiting.append((min(self._count - len(self._marks) + after, self._read), packet))
             return False
-        self._beginning = False
         self._count += 1
         self._marks.append(mark)
         return True
@@ -78,6 +77,7 @@ class Session:
         """What has just come for the first time is a frame, or was passed over: then it waits only for those before."""
         if is_frame:
             self._read = self._count
+            self._beginning = False  # of what is no frame, another daemon's mark may be forgotten
         self._waiting.append((self._read, packet))
 
     def durable(self, position: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from streamrnn.model.tables import Input
 from streamrnn.sources.frames import Frames
@@ -26,6 +26,7 @@ class Source:
     names: tuple[str, ...] = ()  # of the numbers in a vector
     trouble: str = ""  # why nothing comes although more should: what it reads is away, and it tries again; a line
     lost: str = ""  # what came while it was away and is not to be had any more, the newest such; a line
+    acknowledges: bool = False  # what it reads from keeps only so much until that is known to be on the disk
     refused: int = 0  # records that were passed over because they are no frames
     refusal: str = ""  # why the newest of them is none; a line
 
@@ -138,12 +139,8 @@ class SourceTable(Tagged, frozen=True, kw_only=True):
         """What the numbers in its vectors are called, where this kind knows."""
         return None
 
-    def of(self, daemon: str) -> "SourceTable":
-        """The same with the defaults that follow from the daemon's name."""
-        return self
-
-    def named(self, channels: list[str] | None) -> "SourceTable":
-        """The same where the config gives names to the numbers in its vectors: those of fields, where it has such."""
+    def completed(self, name: str, input: Input) -> Self:
+        """The same with the defaults that follow from the daemon's name and what the network takes."""
         return self
 
     def problems(self, input: Input, predict: str) -> Problems:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import msgspec
 from msgspec import Meta
@@ -74,8 +74,8 @@ class TableConfig(SourceTable, frozen=True, kw_only=True):
         found = self._found()
         return list(found.fields.channels) if isinstance(found, Found) else None
 
-    def named(self, channels: list[str] | None) -> "TableConfig":
-        return self if self.columns is not None else msgspec.structs.replace(self, columns=channels)
+    def completed(self, name: str, input: Input) -> Self:
+        return self if self.columns is not None else msgspec.structs.replace(self, columns=input.channels)
 
     def misfits(self, input: Input) -> Problems:
         if "\0" in self.path:

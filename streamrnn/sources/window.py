@@ -22,7 +22,8 @@ class Message(NamedTuple):
 class Window:
     """Of one connection after the other; of one thread at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
         self.begin()
 
     def begin(self) -> None:
@@ -34,7 +35,7 @@ class Window:
     def let_in(self) -> list[Message]:
         """Those that may be taken now, in the order in which they came."""
         taken = []
-        while self.waiting and (self._let_in - self._known < LIMIT or not self.waiting[0].packet):
+        while self.waiting and (self._let_in - self._known < self._limit or not self.waiting[0].packet):
             taken.append(self.waiting.popleft())
             self._let_in += taken[-1].packet > 0
         return taken

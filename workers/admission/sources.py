@@ -344,6 +344,8 @@ class Sources:
         while self.promised and self.promised[0][0] <= self.outbox.journal.durable:
             _, source, position = self.promised.popleft()
             source.durable(position)
+        if any(source.acknowledges for _, source, _ in self.promised):
+            self.outbox.journal.hurry()
 
     def facts(self) -> dict[str, Any]:
         """For the supervisor."""
