@@ -27,7 +27,7 @@ from streamrnn.sinks.records import Records
 from streamrnn.storage import files, private
 from streamrnn.workers.worker import Worker
 
-NICE = 10  # where there are not enough cores, the pipeline goes first
+NICE = 19  # where there are not enough cores, the pipeline goes first
 PAUSE = 0.02  # seconds between two questions: what comes meanwhile comes together
 WAIT = 0.25  # seconds for outputs that are still to come
 ANSWER_TIMEOUT = 5.0  # seconds
