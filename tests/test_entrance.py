@@ -157,7 +157,7 @@ def test_a_day_that_repeats_is_learned_from_the_time_of_day():
     """What happens at a time of day is foreseen by a network that is told the time, and else not: it cannot count."""
     steps = 4000
     noise = np.random.default_rng(1).normal(0, 0.1, steps)
-    x = (np.where(np.arange(steps) % 24 == 7, 5.0, 0.0) + noise)[:, np.newaxis]
+    x = (np.where(np.arange(steps) % 24 < 12, 5.0, 0.0) + noise)[:, np.newaxis]
     times = np.arange(steps) * 3600 * 10**9
     errors = []
     for calendar in ((), ("day",)):

@@ -14,8 +14,10 @@ from streamrnn.kernels.messages import ALIVE, BARRIER, EVICT, NAME, OUTPUT, REST
 from streamrnn.protocol.stream_names import PREVIEW
 from streamrnn.protocol.wire import Message, as_numbers, as_text, bytes_of, pack, unpack
 from streamrnn.storage import checkpoint, files
+from streamrnn.workers import history as history_module
 from streamrnn.workers import publisher
-from streamrnn.workers.publisher import SCORE_FILE, History, Publisher, Score, publish, topic
+from streamrnn.workers.history import History
+from streamrnn.workers.publisher import SCORE_FILE, Publisher, Score, publish, topic
 
 
 @pytest.fixture
@@ -136,11 +138,11 @@ def test_the_history_gives_what_it_holds_of_a_stream(sent, most, between, answer
         message = outputs(listed)
         message.frames[:, SEQ] = np.arange(len(rows), len(rows) + len(listed))
         rows += message.frames.tolist()
-        history.add(message, pack(message))
+        history.add(message, pack(message), {})
     assert history.nbytes <= most
     found, until = [], after
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publisher, "ANSWER", answer)
+        patch.setattr(history_module, "ANSWER", answer)
         while until < before - 1:
             data, until = history.part(1, until, before)
             found += [row for part in data for row in unpack(part).frames.tolist()]
@@ -176,6 +178,8 @@ class Supervision:
             "streams": streams,
             "places": 8,
             "history": 2000,
+            "run": "r",
+            "written": None,
             "forecast": None,
             "channels": None,
             "losses": 1,
@@ -341,3 +345,69 @@ def test_who_missed_something_can_ask_for_it():
     while worker.history.gone < 5:
         worker.take(pack(outputs([(0, INPUT | EMIT)])))
     assert past(worker, "a", 3, 1000)[1] is False
+
+
+def all_streams(worker, after, asker="me", wait=False):
+    """What is answered to a question for the history of all streams; None if the answer waits."""
+    worker.worker.reports.clear()
+    question = {"asker": asker, "number": 7, "stream": None, "after": after, "before": 2**62, "wait": wait}
+    worker.tell_all(question)
+    if not worker.worker.reports:
+        return None
+    ((_, facts),) = worker.worker.reports
+    found = []
+    for part, names in zip(worker.worker.data, facts["names"], strict=True):
+        rows = unpack(part).frames
+        found += [(int(row[SEQ]), names[int(row[STREAM])]) for row in rows]
+    return found, facts["gone"], facts["begins"], facts["run"]
+
+
+def test_who_wants_all_streams_is_told_what_they_were_called_and_may_wait():
+    worker = Publisher(Supervision(["a", "b"]))
+    first = outputs([(0, INPUT | EMIT), (1, INPUT | EMIT)])
+    first.frames[:, SEQ] -= 100
+    worker.take(pack(first))
+    worker.take(name(1, "c"))
+    assert all_streams(worker, 3, wait=True) is None
+    worker.answer_waiting()
+    assert worker.worker.reports == []
+    worker.take(pack(outputs([(1, INPUT | EMIT)])))
+    worker.answer_waiting()
+    assert [kind for kind, _ in worker.worker.reports] == ["history"]
+    assert worker.waiting == {}
+    assert all_streams(worker, -1) == ([(0, "a"), (1, "b"), (100, "c")], -1, -1, "r")
+    assert all_streams(worker, 3) == ([(100, "c")], -1, -1, "r")
+    assert all_streams(worker, 201) == ([], -1, -1, "r")
+    worker.history.most = 0
+    last = outputs([(1, INPUT | EMIT)])
+    last.frames[:, SEQ] += 1
+    worker.take(pack(last))
+    assert all_streams(worker, 201, wait=True) == ([], 203, -1, "r")  # it was too large to be kept
+    for k in range(100):
+        all_streams(worker, 203, asker=str(k), wait=True)
+    assert len(worker.waiting) == publisher.MOST_WAITING
+
+
+@pytest.mark.parametrize("run", ["r", "another"])
+def test_what_sinks_have_not_written_is_in_the_checkpoint_of_their_run(tmp_path, run):
+    supervision = Supervision(["a", "b"])
+    supervision.order |= {"checkpoints": str(tmp_path), "written": -1}
+    worker = Publisher(supervision)
+    folder = files.temporary_folder(tmp_path / checkpoint.number_name(6))
+    for seq in range(5):
+        message = outputs([(seq % 2, INPUT | EMIT)])
+        message.frames[:, SEQ] = seq
+        worker.take(pack(message))
+    worker.floor = 5
+    worker.take(pack(Message(BARRIER, 4, 6)))
+    again = Supervision(["a", "b"])
+    again.order |= {"run": run, "epoch": 5, "written": -1}
+    restored = Publisher(again)
+    restored.place = restored.history.gone = 9
+    restored.history.restore(load_file(folder / SCORE_FILE), run, 5)
+    restored.begins = restored.history.gone
+    if run == "r":
+        assert all_streams(restored, 5) == ([(3, "b"), (4, "a")], 5, 5, "r")
+        assert {unpack(part).epoch for part in again.data} == {5}
+    else:
+        assert all_streams(restored, 5) == ([], 9, 9, "another")

@@ -2,11 +2,11 @@
 
 import gc
 
-from streamrnn.workers import compilation, gate, publisher, stages
+from streamrnn.workers import compilation, gate, publisher, sinks, stages
 from streamrnn.workers.worker import end_with_parent
 
 end_with_parent()
 compilation.load()
 gc.freeze()  # what is here stays: no collection in a worker touches these pages, which all share
 
-__all__ = ["gate", "publisher", "stages"]
+__all__ = ["gate", "publisher", "sinks", "stages"]

@@ -4,9 +4,11 @@ A subscription is a stream's name and a zero byte, or nothing for all streams. E
 message on its own topic, so that a client knows from when on it misses nothing. The number in each message's header is
 the place (`streamrnn.kernels.frames.places`) of the last row in its stream's message before, -1 if there was none: who
 hears another one has missed something, and can ask for it while it is in the history.
+
+Who wants all streams, as sinks do, reads the history itself: every message behind a place, and waits there for the next
+one. What sinks have not written yet is in each checkpoint too.
 """
 
-from collections import deque
 from itertools import chain
 from math import nan
 from pathlib import Path
@@ -31,6 +33,7 @@ from streamrnn.storage.files import NOT_JSON
 from streamrnn.storage.manifest import read_manifest
 from streamrnn.workers.authenticated_socket import open_authenticated
 from streamrnn.workers.channel_errors import ChannelErrors
+from streamrnn.workers.history import ANSWER, NONE, History, rows_of
 from streamrnn.workers.worker import Worker, received
 
 RECENT, LAST = 10_000, 100_000  # frames scored
@@ -39,8 +42,7 @@ CURVE = 512  # points at most
 CURVE_STEP = 1000  # frames scored in the first points of the curve
 SCORE_FILE = "score.safetensors"
 LARGEST_SUBSCRIPTION = 1 << 12  # bytes
-ANSWER = 1 << 20  # bytes of the history in one answer, about
-NONE = -1  # instead of a place or a number
+MOST_WAITING = 64  # who ask for outputs that are still to come; others are answered at once
 
 
 class Score:
@@ -114,40 +116,6 @@ class Score:
         }
 
 
-class History:
-    """The newest outputs, as the readout sent them, at most so many bytes."""
-
-    def __init__(self, most: int) -> None:
-        self.most, self.nbytes = most, 0
-        self.gone = NONE  # the place of the last row before those that it holds
-        self._messages: deque[tuple[int, int, bytes]] = deque()  # first and last place, and the message
-
-    def add(self, message: Message, data: bytes) -> None:
-        """Keep a message, and let the oldest go."""
-        first, last = places(message.frames[[0, -1]]).tolist()
-        self._messages.append((first, last, data))
-        self.nbytes += len(data)
-        while self.nbytes > self.most:
-            _, self.gone, data = self._messages.popleft()
-            self.nbytes -= len(data)
-
-    def part(self, stream: int, after: int, before: int) -> tuple[list[bytes], int]:
-        """Messages of a stream's rows between those places, ANSWER bytes or a few more, and up to where they go."""
-        found: list[bytes] = []
-        size = 0
-        for first, last, data in self._messages:
-            if first >= before or size > ANSWER:
-                return found, min(first, before) - 1
-            if last > after:
-                message = unpack(data)
-                place = places(message.frames)
-                own = (message.frames[:, STREAM] == stream) & (place > after) & (place < before)
-                if own.any():
-                    found.append(pack(rows_of(message, own)))
-                    size += len(found[-1])
-        return found, before - 1
-
-
 class Publisher:
     """The publisher's process."""
 
@@ -162,12 +130,15 @@ class Publisher:
         self.since = np.zeros_like(self.newest)  # the place from which on a number has meant its stream
         self.before = np.full_like(self.newest, NONE)  # the place of the last row that the stream had before that
         self.place = NONE  # of the last row
+        self.floor: int | None = self.order["written"]  # the place up to which sinks have everything; None without any
+        self.waiting: dict[str, dict[str, Any]] = {}  # by who asks: what for, of outputs that are still to come
         self.readout = msgspec.convert(self.order["forecast"], Forecast | None)
         season = self.readout.seasons[0] if self.readout and self.readout.seasons else 0
         self.errors = ChannelErrors(self.order["targets"], season) if self.order["targets"] else None
         self.alarmed = NONE  # SEQ of the newest alarm
         if self.order["resume"]:
             self.restore(Path(self.order["resume"]))
+        self.begins = self.history.gone
         self.topics = {number: topic(text) for number, text in enumerate(self.order["streams"]) if text}
         self.preview = self.order["streams"].index(PREVIEW) if PREVIEW in self.order["streams"] else -1
         self.wanted = False  # somebody has subscribed; that they are gone again nobody can tell for sure
@@ -191,12 +162,17 @@ class Publisher:
                 for data, *_ in received(self.source, MESSAGES):
                     self.take(data)
                 self.give_credit()
+                self.answer_waiting()
             self.worker.beat(self.facts)
             if self.worker.control in ready:
                 order = self.worker.order()
                 if order["kind"] == "stop":
                     return
-                if order["kind"] == "history":
+                if order["kind"] == "written":
+                    self.floor = order["place"]
+                elif order["kind"] == "history" and order["stream"] is None:
+                    self.tell_all(order)
+                elif order["kind"] == "history":
                     self.tell(order)
 
     def poller(self) -> zmq.Poller:
@@ -265,7 +241,7 @@ class Publisher:
             place = places(message.frames)
             self.newest[message.frames[:, STREAM]] = place
             self.place = int(place[-1])
-            self.history.add(message, data)
+            self.history.add(message, data, self.names(message))
         elif message.kind == NAME:
             self.open(message.number, text_of(message), NONE)
         elif message.kind == EVICT:
@@ -335,6 +311,10 @@ class Publisher:
         counts = int(np.count_nonzero(emits(message))), self.order["losses"] * len(message.frames)
         return bool(streams) and streams <= self.topics.keys() and counts == (len(message.vectors), len(message.extra))
 
+    def names(self, message: Message) -> dict[int, str]:
+        """What the streams of a message are called, by their numbers."""
+        return {number: self.topics[number][:-1].decode() for number in set(message.frames[:, STREAM].tolist())}
+
     def save(self, number: int) -> None:
         """Write what has been counted into the checkpoint that a barrier names."""
         folder = files.temporary_name(Path(self.order["checkpoints"]) / checkpoint.number_name(number))
@@ -342,6 +322,8 @@ class Publisher:
         relative = {f"relative.{name}": tensor for name, tensor in self.relative.tensors().items()}
         errors = self.errors.tensors() if self.errors else {}
         tensors = {name: tensor.copy() for name, tensor in (places | self.score.tensors() | relative | errors).items()}
+        if self.floor is not None:
+            tensors |= self.history.packed(self.order["run"], self.floor)
         self.worker.save(
             number, lambda: {SCORE_FILE: checkpoint.write_tensors(folder / SCORE_FILE, tensors)}, **self.facts()
         )
@@ -355,6 +337,7 @@ class Publisher:
         streams = min(len(self.newest), len(tensors["newest"]))
         self.newest[:streams], self.since[:streams] = tensors["newest"][:streams], tensors["since"][:streams]
         self.place = self.history.gone = int(tensors["place"][0])
+        self.history.restore(tensors, self.order["run"], self.order["epoch"])
         self.score.restore(tensors)
         prefix = "relative."
         if relative := {name[len(prefix) :]: each for name, each in tensors.items() if name.startswith(prefix)}:
@@ -373,17 +356,30 @@ class Publisher:
         whole = known and self.history.gone <= after
         self.worker.report("history", found, asker=order["asker"], number=order["number"], whole=whole, until=until)
 
+    def tell_all(self, order: dict[str, Any]) -> None:
+        """Answer who asks for outputs of all streams: messages behind a place, and what their streams are called.
+
+        Where there are none yet, the answer may wait until there are.
+        """
+        found, gone = self.history.behind(order["after"], ANSWER), self.history.gone
+        if not found and gone <= order["after"] and order["wait"] and len(self.waiting) < MOST_WAITING:
+            self.waiting[order["asker"]] = order
+            return
+        self.waiting.pop(order["asker"], None)
+        facts = {"run": self.order["run"], "begins": self.begins, "gone": gone}
+        facts["names"] = [entry.names for entry in found]
+        data = [entry.data for entry in found]
+        self.worker.report("history", data, asker=order["asker"], number=order["number"], **facts)
+
+    def answer_waiting(self) -> None:
+        """Answer those for whom something has come."""
+        for order in [order for order in self.waiting.values() if order["after"] < self.place]:
+            self.tell_all(order)
+
 
 def topic(name: str) -> bytes:
     """What a stream's outputs are published under."""
     return name.encode() + b"\0"
-
-
-def rows_of(message: Message, own: np.ndarray) -> Message:
-    """The message of those rows alone."""
-    vectors = message.vectors[own[emits(message)]]
-    losses = message.extra.reshape(len(message.frames), -1)[own].reshape(-1)
-    return message._replace(frames=message.frames[own], vectors=vectors, extra=losses)
 
 
 def publish(outputs: zmq.Socket, message: Message, topics: dict[int, bytes], newest: np.ndarray) -> None:

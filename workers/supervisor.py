@@ -28,6 +28,7 @@ from streamrnn.workers.supervision.placement import GATE, PUBLISHER, WorkerHandl
 from streamrnn.workers.supervision.restarts import Restarts
 from streamrnn.workers.supervision.run_checkpoints import RunCheckpoints
 from streamrnn.workers.supervision.service_manager import ServiceManager
+from streamrnn.workers.supervision.sinks import SinkProcess
 from streamrnn.workers.supervision.starting_point import starting_point
 from streamrnn.workers.supervision.status import COUNTS, Passed, Rate, catching_up, known, result, status, total
 from streamrnn.workers.supervision.wording import alarm_line, left_line
@@ -80,10 +81,13 @@ class Supervisor:
         self.context = zmq.Context()
         options = {zmq.MAXMSGSIZE: LARGEST_QUESTION}
         self.frontend = AuthenticatedSocket(self.context, zmq.ROUTER, config.sockets.control, options, keys)
-        self.control = ControlSocket(self.frontend, self.order, lambda: hello(self.config, self.epoch), self.status)
+        self.control = ControlSocket(
+            self.frontend, self.order, lambda: hello(self.config, self.run, self.epoch), self.status
+        )
         self.commands = CommandSocket(self.context, config.folder)
         self.bad_commands = 0
         self.group = WorkerGroup(self.context, self.clock)
+        self.sinks = SinkProcess(self.context, config, self.folder, self.clock)
         self.run_checkpoints = RunCheckpoints(
             config, self.run, newest, max_frames, self.clock, self.commands.answer_waiting
         )
@@ -125,6 +129,7 @@ class Supervisor:
             self.launch()
         except Died as error:
             self.recover(error)
+        self.sinks.start()
         while self.state != "running":
             self.hear_workers(0.1)
             if left := catching_up(self):
@@ -188,6 +193,7 @@ class Supervisor:
         self.frontend.look()
         poller = zmq.Poller()
         self.group.register(poller)
+        self.sinks.register(poller)
         poller.register(self.frontend.socket, zmq.POLLIN)
         poller.register(self.commands.socket, zmq.POLLIN)
         if ready := dict(poller.poll(int(timeout * 1000))):
@@ -195,6 +201,7 @@ class Supervisor:
                 self.hear(worker.name, kind, message, data)
             self.control.hear()
             self.bad_commands += self.commands.hear(self.actions)
+        self.sinks.hear(ready, self.config.supervision.heartbeat)
         self.group.see_that_all_live(ready, self.config.supervision.heartbeat)
 
     def hear(self, worker: str, kind: str, message: dict[str, Any], data: list[bytes]) -> None:
@@ -226,6 +233,8 @@ class Supervisor:
 
     def step(self, timeout: float = 0.1) -> bool:
         """Go on for a moment; False when everything has been saved and it is time to close."""
+        if self.ended:
+            return self.wait_for_sinks(timeout)
         self.hear_workers(timeout)
         if self.ending:
             self.drain()
@@ -238,7 +247,8 @@ class Supervisor:
                     self.save(last=False)
         elif not (late := [name for name in self.workers if name not in self.saving.reports]):
             try:
-                return not self.complete()
+                self.complete()
+                return not (self.ended and self.sinks.finished)
             except OSError as error:
                 self.abandon(str(error))
         elif self.saving.overdue:
@@ -247,6 +257,14 @@ class Supervisor:
                 raise Failure(reason)
             self.recover(Died(reason, ", ".join(late)))
         return True
+
+    def wait_for_sinks(self, timeout: float) -> bool:
+        """Behind the last checkpoint: whether sinks are still writing what came before it."""
+        try:
+            self.listen(timeout)
+        except Died:  # what they have not written is in the checkpoint
+            return False
+        return not self.sinks.finished
 
     def interrupt(self) -> None:
         """What a signal asks for: an orderly end, or an end at once where there is nothing to save."""
@@ -292,6 +310,8 @@ class Supervisor:
 
     def save(self, last: bool) -> None:
         """Begin a checkpoint behind every frame accepted so far; no more are let in if it is the last."""
+        if self.config.sinks and self.config.journal.enabled:
+            self.order(PUBLISHER, "written", place=self.sinks.safe)
         saving = self.run_checkpoints.begin(last, self.workers)
         try:
             saving.begin()
@@ -306,21 +326,22 @@ class Supervisor:
         if self.state == "draining":
             self.save(last=True)
 
-    def complete(self) -> bool:
-        """Make the checkpoint whole; true if it was the last."""
+    def complete(self) -> None:
+        """Make the checkpoint whole; if it was the last, what is left is for sinks to write the rest."""
         self.order(GATE, "cut", number=self.run_checkpoints.complete(self.config))
         assert self.saving
         if self.saving.last:
             self.ended = time.monotonic()
-            return True
+            self.sinks.finish()
+            return
         self.run_checkpoints.saving = None
         if self.state == "draining":
             self.save(last=True)
-        return False
 
     def close(self) -> None:
         """End every worker and let go of everything."""
         self.state = "stopping"
+        self.sinks.stop()
         self.group.stop()
         self.frontend.close()
         self.commands.socket.close()

@@ -56,6 +56,8 @@ def _facts(config: Config) -> Iterator[tuple[str, str]]:
     options = (f"{key} {value:g}" for key, value in msgspec.structs.asdict(config.optimizer).items())
     yield "optimizer", f"{config.optimizer.kind}, {', '.join(options)}"
     yield "source", config.source_line
+    for table in config.sinks:
+        yield "sink", f"{table.kind}, {table.line}"
     for number, hosted in enumerate(workers(config), 1):
         names = ", ".join(plan[i].name for i in hosted)
         yield f"worker {number}", f"gate, {names}, publisher, in one process" if config.single else names

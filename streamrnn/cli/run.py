@@ -182,6 +182,7 @@ def facts(supervisor: Any, settings: Config) -> dict[str, Any]:
         "name": settings.name,
         "network": network_line(settings),
         "source": settings.source_line,
+        "sinks": [f"{table.kind}, {table.line}" for table in settings.sinks],
         "workers": [(worker.does, worker.pid) for worker in supervisor.workers.values()],
         "sockets": msgspec.structs.asdict(settings.sockets),
         "checkpoints": supervisor.checkpoints,

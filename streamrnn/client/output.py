@@ -1,6 +1,6 @@
 """What a network said of one frame, and how it is read from a message."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -29,9 +29,12 @@ class Output(NamedTuple):
         return None if self.time is None else EPOCH + timedelta(microseconds=self.time // 1000)
 
 
-def outputs_of(name: str, message: Message, after: int, scored: dict[int, np.ndarray]) -> Iterator[Output]:
+def outputs_of(
+    name: str | Mapping[int, str], message: Message, after: int, scored: dict[int, np.ndarray]
+) -> Iterator[Output]:
     """The outputs in a message of rows behind that place.
 
+    name: of its stream, or of its streams by their numbers.
     scored: by stream number, losses whose frame's output is in a later message; it is kept up to date.
     """
     vectors, losses = iter(message.vectors), message.extra.reshape(len(message.frames), -1)
@@ -47,6 +50,7 @@ def outputs_of(name: str, message: Message, after: int, scored: dict[int, np.nda
             parts = costs[CHANNELS:].copy()
             time = int(frame[TIME]) if flags & TIMED else None
             half = len(parts) // 2
-            yield Output(name, int(frame[SEQ]), y.copy(), float(costs[LOSS]), parts[:half], parts[half:], time)
+            stream = name if isinstance(name, str) else name[number]
+            yield Output(stream, int(frame[SEQ]), y.copy(), float(costs[LOSS]), parts[:half], parts[half:], time)
         elif not np.isnan(costs[LOSS]):
             scored[number] = costs

@@ -22,6 +22,7 @@ def problems(config: Config) -> Problems:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", config.name):
         yield "name", f"must be 1 to 64 letters, digits, - or _, not {show(config.name)}"
     yield from _source_problems(config)
+    yield from _sink_problems(config)
     yield from _size_problems(config)
     yield from _pipeline_problems(config)
     for key, endpoint in msgspec.structs.asdict(config.sockets).items():
@@ -53,6 +54,15 @@ def _source_problems(config: Config) -> Problems:
     for name in names:
         if reason := stream_names.problem(name):
             yield "source.stream", f"cannot be {show(name)}: {reason}"
+
+
+def _sink_problems(config: Config) -> Problems:
+    for k, table in enumerate(config.sinks):
+        for key, problem in table.problems():
+            yield f"sinks[{k}].{key}", problem
+    origins = [table.origin for table in config.sinks]
+    if twice := next((each for each in origins if origins.count(each) > 1), None):
+        yield "sinks", f"has {show(twice)} twice"
 
 
 def _size_problems(config: Config) -> Problems:

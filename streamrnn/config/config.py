@@ -22,6 +22,7 @@ from streamrnn.config.sections import (
 from streamrnn.model.optimizers import AnyOptimizer
 from streamrnn.model.tables import Anomaly, AnyReadout, Forecast, Input, Layer, Learning
 from streamrnn.protocol.stream_names import SOURCE
+from streamrnn.sinks import AnySink
 from streamrnn.sources import AnySource, NoSource
 from streamrnn.tables import Section
 
@@ -39,6 +40,7 @@ class Config(Section, frozen=True):
     source: AnySource = NoSource()
     backfill: AnySource | None = None  # a past that is learned first, in the stream of the first source
     sources: list[AnySource] = msgspec.field(default_factory=list)  # several, in the place of source
+    sinks: list[AnySink] = msgspec.field(default_factory=list)  # where outputs go, beside those who subscribe
     sockets: Sockets = Sockets()
     security: Security = Security()
     state: State = State()

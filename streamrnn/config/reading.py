@@ -9,6 +9,7 @@ import msgspec
 from streamrnn.config.checks import problems
 from streamrnn.config.config import Config
 from streamrnn.config.explain import explain
+from streamrnn.sinks import AnySink
 from streamrnn.sources import AnySource, reading
 
 IPC = "ipc://"
@@ -73,7 +74,8 @@ def with_paths_in(config: Config, folder: str) -> Config:
     security = replace(config.security, keys=config.security.keys and in_folder(config.security.keys, folder))
     source, sources = source_in(config.source, folder), [source_in(table, folder) for table in config.sources]
     backfill = config.backfill and source_in(config.backfill, folder)
-    config = replace(config, source=source, sources=sources, backfill=backfill)
+    sinks = [sink_in(table, folder) for table in config.sinks]
+    config = replace(config, source=source, sources=sources, backfill=backfill, sinks=sinks)
     return replace(config, sockets=replace(config.sockets, **sockets), state=state, security=security)
 
 
@@ -82,6 +84,12 @@ def source_in(source: AnySource, folder: str) -> AnySource:
     paths = {key: getattr(source, key, None) for key in source.paths}
     paths = {key: in_folder(path, folder) for key, path in paths.items() if path not in (None, "-")}
     return msgspec.structs.replace(source, **paths)
+
+
+def sink_in(sink: AnySink, folder: str) -> AnySink:
+    """The same, relative paths being those in that folder."""
+    paths = {key: getattr(sink, key, None) for key in sink.paths}
+    return msgspec.structs.replace(sink, **{key: in_folder(path, folder) for key, path in paths.items() if path})
 
 
 def is_file(address: str) -> bool:

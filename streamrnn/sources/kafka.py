@@ -14,11 +14,12 @@ import msgspec
 from msgspec import Meta
 
 from streamrnn.model.tables import Input
+from streamrnn.protocol.secrets import secret
 from streamrnn.sources.fields import Fields
 from streamrnn.sources.frames import Frames
 from streamrnn.sources.kafka_reader import KafkaReader, Record
-from streamrnn.sources.messages import MessageTable, Readings, secret
-from streamrnn.sources.source import Position, Problems, Source
+from streamrnn.sources.messages import MessageTable, Readings
+from streamrnn.sources.source import Position, Problems, Source, SourceError
 from streamrnn.tables import NonEmpty
 
 KEY, PARTITION, TIMESTAMP = "record:key", "record:partition", "record:timestamp"  # beside what is in a record
@@ -120,7 +121,10 @@ class KafkaConfig(MessageTable, frozen=True, kw_only=True, tag="kafka"):
     def open(self) -> KafkaSource:
         settings: dict[str, Any] = {"bootstrap.servers": ",".join(self.servers), "group.id": self.group or "streamrnn"}
         if self.password_file:
-            settings["sasl.password"] = secret(self.password_file)
+            try:
+                settings["sasl.password"] = secret(self.password_file)
+            except OSError as error:
+                raise SourceError(str(error)) from None
         return KafkaSource(self, {**self.options, **settings, **FIXED})
 
 

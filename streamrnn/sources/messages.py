@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from importlib.util import find_spec
-from pathlib import Path
 from typing import ClassVar, Self
 
 import msgspec
@@ -11,8 +10,7 @@ from streamrnn.model import channels
 from streamrnn.model.tables import Input
 from streamrnn.sources.fields import Fields, Reading, find
 from streamrnn.sources.payload import record
-from streamrnn.sources.source import Problems, SourceError, SourceTable
-from streamrnn.storage import private
+from streamrnn.sources.source import Problems, SourceTable
 from streamrnn.tables import NonEmpty
 
 
@@ -87,13 +85,3 @@ class Readings:
             self.refused += 1
             self.refusal = f"{origin}: {error}"
             return None
-
-
-def secret(path: str) -> str:
-    """What is in a file that nobody else can read, without the end of the line. Raises SourceError."""
-    try:
-        return private.read(Path(path)).decode().strip()
-    except UnicodeDecodeError:
-        raise SourceError(f"{path}: is not UTF-8") from None
-    except OSError as error:
-        raise SourceError(f"{path}: {error.strerror}" if error.strerror else str(error)) from None

@@ -14,32 +14,27 @@ import threading
 from itertools import combinations
 from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import TYPE_CHECKING, Annotated, Any, Self
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from streamrnn.model.tables import Input
+from streamrnn.protocol import mqtt
 from streamrnn.sources import topics as filters
 from streamrnn.sources.fields import Reading
 from streamrnn.sources.frames import Frames
 from streamrnn.sources.inbox import Inbox
-from streamrnn.sources.messages import MessageTable, Readings, secret
+from streamrnn.sources.messages import MessageTable, Readings
 from streamrnn.sources.session import Session
 from streamrnn.sources.source import Position, Problems, Source, SourceError
 from streamrnn.sources.window import LIMIT, Message, Window
 from streamrnn.tables import NonEmpty
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
-
     from paho.mqtt.client import Client
 
-PORTS = {"mqtt": 1883, "mqtts": 8883}
 SESSION = 7 * 86_400  # seconds for which a broker is asked to keep a session that nobody uses
 LARGEST = 1 << 20  # bytes of a packet; a broker leaves out what is larger
-KEEPALIVE = 30  # seconds of silence after which the connection is tried
-SLOWEST = 30  # seconds between two tries to connect, at most
 BACKLOG = 1000  # messages of QoS 0 that wait for the gate
 QUESTION = "$streamrnn/acknowledged"  # a topic that nobody has asked for: that it is not wanted any more is answered
 
@@ -51,8 +46,9 @@ class MqttSource(Source):
 
     acknowledges = True
 
-    def __init__(self, table: "MqttConfig", password: str | None, tls: "SSLContext | None") -> None:
-        self._table, self._client = table, _client(table, password, tls)
+    def __init__(self, table: "MqttConfig", client: "Client") -> None:
+        """client: of paho's, not connected yet."""
+        self._table, self._client = table, client
         self._readings = Readings(table.fields())
         self.names = tuple(self._readings.fields.channels)
         self._session = Session()
@@ -116,8 +112,8 @@ class MqttSource(Source):
         client.on_subscribe, client.on_disconnect = self._on_subscribe, self._on_disconnect
         client.on_socket_open = self._on_socket_open
         client.on_message, client.on_unsubscribe = self._on_message, self._on_unsubscribe
-        host, port = self._table.address
-        client.connect_async(host, port, KEEPALIVE, clean_start=False, properties=wanted)
+        host, port = mqtt.address(self._table.url)
+        client.connect_async(host, port, mqtt.KEEPALIVE, clean_start=False, properties=wanted)
         client.loop_start()
 
     # by the gate's thread, with the lock
@@ -207,7 +203,7 @@ class MqttSource(Source):
 
 class MqttConfig(MessageTable, frozen=True, kw_only=True, tag="mqtt"):
     module = "paho"
-    paths = ("password_file", "ca", "certificate", "certificate_key")
+    paths = mqtt.PATHS
 
     url: NonEmpty  # mqtt://HOST or mqtts://HOST (TLS), and :PORT where it is not 1883 or 8883
     topics: Annotated[list[NonEmpty], Meta(min_length=1)]  # with + for one level and # for all that follow
@@ -228,14 +224,6 @@ class MqttConfig(MessageTable, frozen=True, kw_only=True, tag="mqtt"):
         return f"{self.url} as {self.client_id}"
 
     @property
-    def address(self) -> tuple[str, int]:
-        """Host and port. Raises ValueError."""
-        url = urlsplit(self.url)
-        if url.scheme not in PORTS or not url.hostname or url.username or url.path.strip("/") or url.query:
-            raise ValueError(self.url)
-        return url.hostname, url.port or PORTS[url.scheme]
-
-    @property
     def level(self) -> int | None:
         """That of the topic which names the stream, counted from 1; 0 = the whole topic does, None = it does not."""
         found = LEVEL.fullmatch(self.key or "")
@@ -251,10 +239,7 @@ class MqttConfig(MessageTable, frozen=True, kw_only=True, tag="mqtt"):
 
     def misfits(self, input: Input) -> Problems:
         yield from super().misfits(input)
-        try:
-            self.address  # noqa: B018
-        except ValueError:
-            yield "source.url", f'must be mqtt://HOST:PORT or mqtts://HOST:PORT, not "{self.url}"'
+        yield from ((f"source.{key}", problem) for key, problem in mqtt.problems(self))
         if self.qos == 2:
             reason = "what had been taken but was not yet on the disk would be lost for good with the daemon; 1 is not"
             yield "source.qos", f"must be 1, which gives each message once too: with 2, {reason}"
@@ -266,41 +251,12 @@ class MqttConfig(MessageTable, frozen=True, kw_only=True, tag="mqtt"):
                 yield "source.topics", f'"{one}" and "{other}" choose the same topics, which would come twice'
         if (self.key or "").startswith("topic:") and self.level is None:
             yield "source.key", f'must be "topic:2" for the second level of the topic, or "{WHOLE}", not "{self.key}"'
-        if self.url.startswith("mqtt:") and (self.ca or self.certificate):
-            yield "source.url", "must begin with mqtts:// where certificates are given"
-        if self.password_file and not self.user:
-            yield "source.user", "must be given with a password_file"
 
     def open(self) -> MqttSource:
-        return MqttSource(self, secret(self.password_file) if self.password_file else None, self._tls())
-
-    def _tls(self) -> "SSLContext | None":
-        if not self.url.startswith("mqtts:"):
-            return None
-        import ssl
-
         try:
-            context = ssl.create_default_context(cafile=self.ca)
-            if self.certificate:
-                context.load_cert_chain(self.certificate, self.certificate_key)
+            return MqttSource(self, mqtt.client_for(self, self.client_id or "", manual_ack=True))
         except OSError as error:
-            files = ", ".join(filter(None, (self.ca, self.certificate, self.certificate_key)))
-            raise SourceError(f"{files}: no certificates that can be used: {error}") from None
-        return context
-
-
-def _client(table: MqttConfig, password: str | None, tls: "SSLContext | None") -> "Client":
-    from paho.mqtt.client import Client, MQTTv5
-    from paho.mqtt.enums import CallbackAPIVersion
-
-    client = Client(CallbackAPIVersion.VERSION2, table.client_id, protocol=MQTTv5, manual_ack=True)
-    client.reconnect_delay_set(1, SLOWEST)
-    client.suppress_exceptions = True  # a thread that ends with one would say nothing
-    if table.user:
-        client.username_pw_set(table.user, password)
-    if tls:
-        client.tls_set_context(tls)
-    return client
+            raise SourceError(str(error)) from None
 
 
 def _options(qos: int) -> Any:

@@ -74,7 +74,7 @@ def statistics(stats: np.ndarray) -> np.ndarray:
 
 
 def checked(stage: Stage, experts: np.ndarray) -> np.ndarray:
-    """What is remembered (..., numbers). Raises ValueError where counts of a readout, which lead into rings, cannot be."""
+    """What is remembered (..., numbers). Raises ValueError where counts that lead into a readout's rings cannot be."""
     if experts.shape[-1] and stage.config[KIND] >= READOUT:
         counts = experts[..., :STARTED]
         ahead = counts[..., PRESENTED] - counts[..., COUNT]

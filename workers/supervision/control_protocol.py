@@ -6,6 +6,7 @@ import msgspec
 
 from streamrnn.config import Config
 from streamrnn.protocol.wire import LARGEST_MESSAGE
+from streamrnn.workers.supervision.placement import numbering
 
 LARGEST_QUESTION = 1 << 12  # bytes
 
@@ -25,11 +26,15 @@ class Status(ControlRequest, tag="status"):
 
 
 class HistoryRequest(ControlRequest, tag="history", kw_only=True):
-    """A client asks for outputs of a stream, of rows between two places (`streamrnn.kernels.frames.places`)."""
+    """A client asks for outputs of a stream, of rows between two places (`streamrnn.kernels.frames.places`).
 
-    stream: str
+    Without one, for messages of all streams with rows behind a place; wait: the answer may wait until there are such.
+    """
+
+    stream: str | None = None
     after: Annotated[int, msgspec.Meta(ge=-1, lt=2**62)] = -1
     before: Annotated[int, msgspec.Meta(ge=0, lt=2**62)] = 2**62 - 1
+    wait: bool = False
 
 
 def control_request(parts: list[bytes]) -> Hello | Status | HistoryRequest:
@@ -37,10 +42,11 @@ def control_request(parts: list[bytes]) -> Hello | Status | HistoryRequest:
     return msgspec.json.decode(parts[0] if len(parts) == 1 else b"", type=Hello | Status | HistoryRequest)
 
 
-def hello(config: Config, epoch: int) -> dict[str, Any]:
+def hello(config: Config, run: str, epoch: int) -> dict[str, Any]:
     """What a client must know, in plain values."""
     return {
         "name": config.name,
+        "run": numbering(config, run, epoch),
         "gate": config.sockets.gate,
         "outputs": config.sockets.outputs,
         "input": msgspec.to_builtins(config.input),

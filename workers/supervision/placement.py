@@ -116,6 +116,8 @@ def plan(
         "frames_in": frames[-1],
         "outputs": config.sockets.outputs,
         "history": config.outputs.history,
+        "run": numbering(config, manifest.run, epoch),
+        "written": -1 if config.sinks and config.journal.enabled else None,
         "forecast": msgspec.to_builtins(config.readout) if READOUTS[config.readout.name].experts else None,
         "channels": config.input.channels,
         "targets": config.readout.size if config.predict == "next" and not config.readout.classes else 0,
@@ -123,6 +125,11 @@ def plan(
     }
     workers.append(WorkerHandle(PUBLISHER, "publisher", "publisher", common | order))
     return workers
+
+
+def numbering(config: Config, run: str, epoch: int) -> str:
+    """What the SEQs of frames are unique in: the run; without a journal they come again after a failure."""
+    return run if config.journal.enabled else f"{run}.{epoch}"
 
 
 def dismissals(config: Config) -> range:

@@ -6,7 +6,7 @@ from math import inf, log
 from typing import TYPE_CHECKING, Any
 
 from streamrnn.model.channels import names
-from streamrnn.workers.supervision.placement import GATE, PUBLISHER
+from streamrnn.workers.supervision.placement import GATE, PUBLISHER, numbering
 
 if TYPE_CHECKING:
     from streamrnn.workers.supervisor import Supervisor
@@ -80,6 +80,7 @@ def status(daemon: "Supervisor") -> dict[str, Any]:
     now = daemon.ended or time.monotonic()
     return {
         "name": daemon.config.name,
+        "run": numbering(daemon.config, daemon.run, daemon.epoch),
         "state": daemon.state,
         "frames": daemon.passed.frames,
         "seconds": now - daemon.opened if daemon.opened else 0.0,
@@ -109,6 +110,7 @@ def status(daemon: "Supervisor") -> dict[str, Any]:
         "journal": journal_status(daemon),
         "checkpoint": checkpoint_status(daemon),
         "checkpoints": str(daemon.checkpoints),
+        "sinks": daemon.sinks.status(),
         "workers": [worker.status(daemon.clock.seconds) for worker in daemon.workers.values()],
     }
 

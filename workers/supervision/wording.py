@@ -16,6 +16,13 @@ def alarm_line(alarm: Mapping[str, Any]) -> str:
     return f"stream {alarm['stream']}, frame {alarm['seq']:,}: {alarm['words']}"
 
 
+def sink_line(sink: Mapping[str, Any]) -> str:
+    """How a sink is: `kind`, `line`, how many outputs it has `written` and `missed`, and its `trouble`."""
+    missed = f", {sink['missed']:,} missed" if sink["missed"] else ""
+    trouble = f"  {sink['trouble']}" if sink["trouble"] else ""
+    return f"{sink['kind']}  {sink['line']}  {sink['written']:,} written{missed}{trouble}"
+
+
 def printable(text: str) -> str:
     """On one line, and nothing that a terminal would obey: ↵ for a new line, · for what cannot be shown."""
     return "".join(_visible(letter) for letter in text)

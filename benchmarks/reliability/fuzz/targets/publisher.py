@@ -23,6 +23,8 @@ READOUT = {
     "streams": ["a", None, "b"],
     "places": PLACES,
     "history": 50_000,
+    "run": "r",
+    "written": None,
     "losses": 1,
     "targets": 0,
     "forecast": None,

@@ -7,6 +7,7 @@ import zmq
 import streamrnn as sr
 from benchmarks.reliability.fuzz.messages import BLOCK, EPOCH, letters
 from benchmarks.reliability.fuzz.targets.target import Target
+from streamrnn.kernels.frames import COLUMNS
 from streamrnn.kernels.messages import MAGIC
 from streamrnn.workers.kernels import loop
 from streamrnn.workers.stages import make_links
@@ -45,7 +46,7 @@ class Receiver(Target):
         """What ought to be accepted, in whole numbers of any size."""
         header = [int.from_bytes(data[at : at + 8], "little", signed=True) for at in range(0, 72, 8)]
         frames, vectors, width, each, extra = header[4:]
-        size = 72 + 40 * frames + each * vectors * width + 8 * extra
+        size = 72 + 8 * COLUMNS * frames + each * vectors * width + 8 * extra
         counted = all(0 <= count <= room for count in header[4:]) and each in (4, 8)
         return 72 <= len(data) == size <= room and counted and header[0] == MAGIC and header[2] == EPOCH
 
