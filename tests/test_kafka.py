@@ -12,7 +12,8 @@ from taking import frames, killed_now_and_then, read, values
 
 from benchmarks.shared.brokers import Kafka
 from streamrnn.model.tables import Input
-from streamrnn.sources import SourceError, messages, table_of
+from streamrnn.sources import SourceError, table_of
+from streamrnn.sources.brokers import messages
 from streamrnn.sources.kafka import KafkaConfig
 
 INPUT = Input(kind="vector", size=1)

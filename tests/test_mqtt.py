@@ -16,9 +16,10 @@ from taking import frames, killed_now_and_then, read, values
 from benchmarks.shared.brokers import Mosquitto, passwords
 from streamrnn import config as configuration
 from streamrnn.model.tables import Input
-from streamrnn.sources import SourceError, messages, table_of
+from streamrnn.sources import SourceError, table_of
+from streamrnn.sources.brokers import messages
+from streamrnn.sources.brokers.window import LIMIT
 from streamrnn.sources.mqtt import MqttConfig
-from streamrnn.sources.window import LIMIT
 
 INPUT = Input(kind="vector", size=1)
 

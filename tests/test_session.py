@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from streamrnn.sources.session import REMEMBERED, Session, mark_of
-from streamrnn.sources.window import Message, Window
+from streamrnn.sources.brokers.session import REMEMBERED, Session, mark_of
+from streamrnn.sources.brokers.window import Message, Window
 
 FEW = 4  # messages under way, so that every limit is met often
 NUMBERS, HELD = 24, 12  # of packets, before they begin again; those that the broker has at most

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamrnn.config import ConfigError, parse
-from streamrnn.sources import Rereadable, SourceError, files
+from streamrnn.sources import Rereadable, SourceError
 from streamrnn.sources.csv import CsvConfig
 from streamrnn.sources.jsonl import JsonlConfig
 from streamrnn.sources.pace import Pace
-from streamrnn.sources.piped import PipedTable
-from streamrnn.sources.recorded import LOOK_AGAIN
+from streamrnn.sources.tables import files
+from streamrnn.sources.tables.piped import PipedTable
+from streamrnn.sources.tables.recorded import LOOK_AGAIN
 from tests.test_tables import SECOND, Clock, drain, opened, written
 
 

@@ -372,7 +372,7 @@ FORMATS = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f", "%d.%m.%Y %H:%M:%S", "%Y
     st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"]),
 )
 def test_all_times_at_once_are_those_one_by_one(moments, format, zone):
-    from streamrnn.sources import columns
+    from streamrnn.sources.tables import columns
     from streamrnn.sources.times import TimeFormat
 
     times = TimeFormat("iso" if format.startswith("%Y-") else format, zone)

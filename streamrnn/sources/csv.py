@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from streamrnn.sources.dialect import sniff
-from streamrnn.sources.records import lines_of
 from streamrnn.sources.source import SourceError
 from streamrnn.sources.table import Found, TableConfig
+from streamrnn.sources.tables.dialect import sniff
+from streamrnn.sources.tables.records import lines_of
 
 if TYPE_CHECKING:
-    from streamrnn.sources.rows import Table
+    from streamrnn.sources.tables.rows import Table
 
 
 class CsvConfig(TableConfig, frozen=True, kw_only=True, tag="csv"):
@@ -28,7 +28,7 @@ class CsvConfig(TableConfig, frozen=True, kw_only=True, tag="csv"):
         return Found(self.fields(columns, path, dialect.decimal), dialect)
 
     def look(self, text: bytes, whole: bool, path: str) -> "Table | None":
-        from streamrnn.sources.separated import Separated
+        from streamrnn.sources.tables.separated import Separated
 
         found = self.find(text, whole, path)
         return Separated(found.fields, self.bad_rows, found.dialect) if found and found.dialect else None

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from streamrnn.sources.cells import show
-from streamrnn.sources.records import LONGEST, lines_of
 from streamrnn.sources.source import SourceError
 from streamrnn.sources.table import Found, TableConfig
+from streamrnn.sources.tables.records import LONGEST, lines_of
 
 if TYPE_CHECKING:
-    from streamrnn.sources.rows import Table
+    from streamrnn.sources.tables.rows import Table
 
 LOOKED_AT = 1000  # objects
 DEEPEST, MOST = 8, 1000  # levels, and items of a list, in which fields are looked for
@@ -36,7 +36,7 @@ class JsonlConfig(TableConfig, frozen=True, kw_only=True, tag="jsonl"):
         return None
 
     def look(self, text: bytes, whole: bool, path: str) -> "Table | None":
-        from streamrnn.sources.json_lines import JsonLines
+        from streamrnn.sources.tables.json_lines import JsonLines
 
         found = self.find(text, whole, path)
         return JsonLines(found.fields, self.bad_rows) if found else None

@@ -15,10 +15,10 @@ from msgspec import Meta
 
 from streamrnn.model.tables import Input
 from streamrnn.protocol.secrets import secret
+from streamrnn.sources.brokers.kafka_reader import KafkaReader, Record
+from streamrnn.sources.brokers.messages import MessageTable, Readings
 from streamrnn.sources.fields import Fields
 from streamrnn.sources.frames import Frames
-from streamrnn.sources.kafka_reader import KafkaReader, Record
-from streamrnn.sources.messages import MessageTable, Readings
 from streamrnn.sources.source import Position, Problems, Source, SourceError
 from streamrnn.tables import NonEmpty
 

@@ -1,6 +1,6 @@
 """Messages of an MQTT broker: each once and in order, over any death of the daemon or the broker.
 
-Version 5 with a session that the broker keeps (see `streamrnn.sources.session`); a message is acknowledged when it is
+Version 5 with a session that the broker keeps (see `brokers.session`); a message is acknowledged when it is
 on the disk. What was published with QoS 0 comes too, and what of that was not yet on the disk is lost with the daemon.
 
 Messages that the broker retains are not taken: such a one is as old as its topic has been silent, and would come again
@@ -20,14 +20,14 @@ from msgspec import Meta
 
 from streamrnn.model.tables import Input
 from streamrnn.protocol import mqtt
-from streamrnn.sources import topics as filters
+from streamrnn.sources.brokers import topics as filters
+from streamrnn.sources.brokers.inbox import Inbox
+from streamrnn.sources.brokers.messages import MessageTable, Readings
+from streamrnn.sources.brokers.session import Session
+from streamrnn.sources.brokers.window import LIMIT, Message, Window
 from streamrnn.sources.fields import Reading
 from streamrnn.sources.frames import Frames
-from streamrnn.sources.inbox import Inbox
-from streamrnn.sources.messages import MessageTable, Readings
-from streamrnn.sources.session import Session
 from streamrnn.sources.source import Position, Problems, Source, SourceError
-from streamrnn.sources.window import LIMIT, Message, Window
 from streamrnn.tables import NonEmpty
 
 if TYPE_CHECKING:

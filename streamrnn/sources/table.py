@@ -12,18 +12,18 @@ import msgspec
 from msgspec import Meta
 
 from streamrnn.model.tables import Input
-from streamrnn.sources import choice
-from streamrnn.sources.dialect import Dialect
 from streamrnn.sources.fields import Fields
 from streamrnn.sources.pace import Clock, Pace, RecordedPace
 from streamrnn.sources.source import Problems, Source, SourceError, SourceTable
-from streamrnn.sources.tape import FileTape
+from streamrnn.sources.tables import choice
+from streamrnn.sources.tables.dialect import Dialect
+from streamrnn.sources.tables.tape import FileTape
+from streamrnn.sources.tables.trail import trail
 from streamrnn.sources.text import check_readable
-from streamrnn.sources.trail import trail
 from streamrnn.tables import NonEmpty, Rate
 
 if TYPE_CHECKING:
-    from streamrnn.sources.rows import Table
+    from streamrnn.sources.tables.rows import Table
 
 Columns = Mapping[str, Sequence[Any]]  # the values in the first rows, by the column's name
 
@@ -100,8 +100,8 @@ class TableConfig(SourceTable, frozen=True, kw_only=True):
 
     def begin(self, clock: Clock) -> Source:
         """Begin to read, by that clock. Raises SourceError."""
-        from streamrnn.sources.piped import PipedTable
-        from streamrnn.sources.recorded import RecordedTable
+        from streamrnn.sources.tables.piped import PipedTable
+        from streamrnn.sources.tables.recorded import RecordedTable
 
         pace = RecordedPace(self.speed, clock) if self.pace else Pace(self.rate, clock)
         if self.path == "-":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from streamrnn.sources.cells import BETWEEN, is_missing, is_number, mostly
-from streamrnn.sources.records import BLANKS, Unfinished, record
+from streamrnn.sources.tables.records import BLANKS, Unfinished, record
 
 DELIMITERS = "\t", ";", "|", ",", BLANKS  # of those that fit equally well, the first
 LOOKED_AT = 1000  # rows; for the delimiter, a tenth

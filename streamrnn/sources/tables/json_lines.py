@@ -7,13 +7,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrnn.sources import columns
 from streamrnn.sources.cells import number
 from streamrnn.sources.fields import find, key_of
 from streamrnn.sources.frames import Frames
 from streamrnn.sources.jsonl import record
-from streamrnn.sources.records import LONGEST
-from streamrnn.sources.rows import Rows, Table
+from streamrnn.sources.tables import columns
+from streamrnn.sources.tables.records import LONGEST
+from streamrnn.sources.tables.rows import Rows, Table
 
 PLAIN = {int, float, bool, type(None)}
 

@@ -5,10 +5,10 @@ import time
 
 from streamrnn.sources.frames import Frames
 from streamrnn.sources.pace import Clock, Pace, RecordedPace
-from streamrnn.sources.reader import Look, Reader
 from streamrnn.sources.source import Position, Rereadable
-from streamrnn.sources.tape import FileTape
-from streamrnn.sources.trail import Place, Trail
+from streamrnn.sources.tables.reader import Look, Reader
+from streamrnn.sources.tables.tape import FileTape
+from streamrnn.sources.tables.trail import Place, Trail
 
 LOOK_AGAIN = 0.2  # seconds
 
@@ -53,7 +53,7 @@ class RecordedTable(Rereadable):
 
     @property
     def position(self) -> Position:
-        """See `streamrnn.sources.trail.Place`."""
+        """See `streamrnn.sources.tables.trail.Place`."""
         return list(self._tape.place(*self._reader.ready.place))
 
     def go_to(self, position: Position) -> None:

@@ -5,9 +5,9 @@ import select
 from abc import ABC, abstractmethod
 from zlib import crc32
 
-from streamrnn.sources.files import CHUNK, TAIL, File, reason
 from streamrnn.sources.source import SourceError
-from streamrnn.sources.trail import Place, Trail, opened
+from streamrnn.sources.tables.files import CHUNK, TAIL, File, reason
+from streamrnn.sources.tables.trail import Place, Trail, opened
 
 TOP = 1 << 18  # bytes from which it is found how a table is written
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from streamrnn.sources.inbox import Inbox
+from streamrnn.sources.brokers.inbox import Inbox
 from streamrnn.sources.source import Source, SourceError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import msgspec
 
 from streamrnn.model import channels
 from streamrnn.model.tables import Input
+from streamrnn.sources.brokers.payload import record
 from streamrnn.sources.fields import Fields, Reading, find
-from streamrnn.sources.payload import record
 from streamrnn.sources.source import Problems, SourceTable
 from streamrnn.tables import NonEmpty
 

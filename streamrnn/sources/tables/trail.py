@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import NamedTuple
 from zlib import crc32
 
-from streamrnn.sources.files import File
 from streamrnn.sources.frames import NO_TIME
 from streamrnn.sources.source import SourceError
+from streamrnn.sources.tables.files import File
 
 
 class Place(NamedTuple):

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.sources import columns
 from streamrnn.sources.cells import show
-from streamrnn.sources.columns import Cells, Integers
-from streamrnn.sources.dialect import Dialect, above
 from streamrnn.sources.fields import Fields
 from streamrnn.sources.frames import Frames
-from streamrnn.sources.records import BLANKS, LONGEST, Unfinished, lines_of, record
-from streamrnn.sources.rows import Rows, Table
 from streamrnn.sources.source import SourceError
+from streamrnn.sources.tables import columns
+from streamrnn.sources.tables.columns import Cells, Integers
+from streamrnn.sources.tables.dialect import Dialect, above
+from streamrnn.sources.tables.records import BLANKS, LONGEST, Unfinished, lines_of, record
+from streamrnn.sources.tables.rows import Rows, Table
 
 NEWLINE, RETURN = ord("\n"), ord("\r")
 

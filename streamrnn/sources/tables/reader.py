@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from streamrnn.sources.frames import Frames, vectors
 from streamrnn.sources.pace import Pace, RecordedPace
-from streamrnn.sources.ready import Ready
-from streamrnn.sources.rows import LONGEST, NOTHING, Table
 from streamrnn.sources.source import LastingError
-from streamrnn.sources.tape import TOP, Tape
+from streamrnn.sources.tables.ready import Ready
+from streamrnn.sources.tables.rows import LONGEST, NOTHING, Table
+from streamrnn.sources.tables.tape import TOP, Tape
 
 TRIES = 16  # pieces of text without a row in them that are read before others have their turn
 

@@ -2,7 +2,7 @@
 
 from streamrnn.sources.frames import NO_TIME, Frames
 from streamrnn.sources.pace import Pace, RecordedPace
-from streamrnn.sources.rows import NOTHING, Rows
+from streamrnn.sources.tables.rows import NOTHING, Rows
 
 
 class Ready:

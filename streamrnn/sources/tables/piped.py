@@ -4,9 +4,9 @@ import math
 
 from streamrnn.sources.frames import Frames
 from streamrnn.sources.pace import Pace, RecordedPace
-from streamrnn.sources.reader import Look, Reader
 from streamrnn.sources.source import Source
-from streamrnn.sources.tape import PipeTape
+from streamrnn.sources.tables.reader import Look, Reader
+from streamrnn.sources.tables.tape import PipeTape
 
 
 class PipedTable(Source):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamrnn.sources.fields import FieldError, Fields, Reading
 from streamrnn.sources.frames import Frames, vectors
-from streamrnn.sources.records import Unfinished, lines_of
+from streamrnn.sources.tables.records import Unfinished, lines_of
 
 if TYPE_CHECKING:
     import numpy as np
