@@ -5,8 +5,9 @@ has not been, first of all and in the old order. A message is acknowledged when 
 that gets it again. So each has a mark, of its packet's number and what it says, by which it is known then.
 
 How many marks must be kept? At most LIMIT messages are under way: let in, and not yet known to be acknowledged (see
-`brokers.window`). All are acknowledged in the order in which they came, so what a broker that lives on can send again is among the newest LIMIT. A broker that was killed goes on from the state that it saved last. As many again
-are remembered for what it has forgotten: so it must save its state at least once in LIMIT acknowledgements (mosquitto:
+`brokers.window`). All are acknowledged in the order in which they came, so what a broker that lives on can send again
+is among the newest LIMIT. A broker that was killed goes on from the state that it saved last. As many again are
+remembered for what it has forgotten: so it must save its state at least once in LIMIT acknowledgements (mosquitto:
 `autosave_on_changes true`, `autosave_interval 1`).
 """
 
