@@ -47,7 +47,7 @@ def _source_problems(config: Config) -> Problems:
         for key, problem in config.backfill.problems(config.input, config.predict):
             yield key.replace("source.", "backfill.", 1), problem
     names = [name for _, name in config.named_sources]
-    origins = [table.origin for table in config.all_sources]
+    origins = [table.origin for table in (*config.all_sources, *([config.backfill] if config.backfill else []))]
     for what, given in (("stream", names), ("source", origins)):
         if twice := next((each for each in given if given.count(each) > 1), None):
             yield "sources", f"has the {what} {show(twice)} twice"

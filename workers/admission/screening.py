@@ -21,11 +21,6 @@ class Screening:
         counts = order["kept"].get("screening", {})
         self.unfit, self.late = counts.get("unfit", 0), counts.get("late", 0)
         self.repeated, self.unopened = counts.get("repeated", 0), counts.get("unopened", 0)
-        self.reason = ""  # why the newest frame of a stream that could not be opened was refused
-
-    def refuse(self, reason: str) -> None:
-        """A stream could not be opened."""
-        self.reason = reason
 
     def note(self, number: int, times: np.ndarray, values: np.ndarray) -> None:
         """Take note of frames that were let in before: their times, of those that have one, and their values."""

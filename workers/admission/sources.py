@@ -131,6 +131,7 @@ class Sources:
         self.leading: OpenSource | None = None  # the one whose frames the journal says come next,
         self.ahead = self.at = 0  # how many do, and how many of those have come
         self.promised: deque[tuple[int, Source, Position]] = deque()  # in which record a place is
+        self.refusal = ""  # why the newest stream was refused
         self.moved = False  # the journal does not know where one is
         self.ended = False  # all are, and the supervisor knows
 
@@ -261,7 +262,9 @@ class Sources:
                 return False
             number, naming = self.intake.stream(name)
         except Refused as error:
-            self.screening.refuse(str(error))
+            if self.refusal != str(error):
+                self.refusal = str(error)
+                self.worker.report("warning", event="stream_refused", text=f"frames of {name}: {error}")
             return True
         if naming:
             self.outbox.write(naming)
