@@ -131,3 +131,25 @@ def test_a_column_that_is_not_there_is_named(tmp_path):
     assert done.returncode == 2
     assert "pressure" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_a_picture_shows_every_channel(tmp_path, ending):
+    table(tmp_path / "plant.csv", rows=600)
+    picture = tmp_path / f"plant.{ending}"
+    done = watch(tmp_path / "plant.csv", "--plot", picture)
+    assert done.returncode == 0
+    data = picture.read_bytes()
+    if ending == "png":
+        assert data.startswith(b"\x89PNG")
+        assert len(data) > 20_000
+    else:
+        for text in ("flow", "pump", "surprise (nats)", "600 readings", "the last 200"):
+            assert f"<!-- {text}" in data.decode() or f"{text} -->" in data.decode()
+
+
+def test_a_picture_of_another_kind_is_refused_before_anything_starts(tmp_path):
+    table(tmp_path / "plant.csv")
+    done = watch(tmp_path / "plant.csv", "--plot", tmp_path / "plant.gif")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert ".png or .svg" in done.stderr

@@ -4,6 +4,7 @@ import os
 import tempfile
 import threading
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,11 +14,13 @@ from rich.console import Console
 
 from streamrnn.cli.channel_table import error_table
 from streamrnn.cli.exits import Exit, fail
+from streamrnn.cli.plot import FORMATS, draw
 from streamrnn.cli.run import watch as run_daemon
 from streamrnn.cli.streams import steady
 from streamrnn.config import Config, ConfigError, parse
 from streamrnn.config.table_config import Readings, name_of, table_config
 from streamrnn.model.tables import Input
+from streamrnn.sinks.jsonl import JsonlConfig
 from streamrnn.sources import table_of
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ app = typer.Typer()
 FIRST_ROWS = 1000  # from which the time between readings is taken
 FIRST_LINES = 5  # of standard input, from which its columns are found
 TOP = 1 << 16  # bytes read at once
+RECORDS, HISTORY = "outputs.jsonl", 1 << 28  # what is drawn is read from; bytes that the writer may be behind
 
 
 @app.command()
@@ -49,6 +53,9 @@ def watch(
     write_config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the config that it makes, to be changed and run.")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png|svg", help="Draw values, forecasts, intervals and surprise.")
+    ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what it came to.")] = None,
 ) -> None:
     """Forecast the next reading of every channel of a table, live, and tell how good that was.
@@ -60,6 +67,8 @@ def watch(
     from streamrnn.workers.worker import Failure, GaveUp
 
     console = Console()
+    if plot:
+        check_plot(plot)
     given: dict[str, Any] = {"columns": columns.split(",") if columns else None, "time": time, "key": key}
     given |= {"follow": follow or None, "bad_rows": None if bad_rows == "stop" else bad_rows}
     options = {name: value for name, value in given.items() if value is not None}
@@ -72,24 +81,34 @@ def watch(
             text = table_config(readings._replace(source={"path": where} | readings.source), name_of(path), file)
             if write_config:
                 write_config.write_text(text)
-            config = embedded(parse(text), folder)
+            config = embedded(parse(text), folder, records=plot is not None)
             supervisor = Supervisor(config, new=True)
             try:
                 result = run_daemon(supervisor, config, console)
                 status = supervisor.status()
             finally:
                 supervisor.close()
+            if plot:
+                draw(plot, Path(folder) / RECORDS, config.name)
     except ConfigError as error:
         fail(str(error), Exit.USAGE)
     except GaveUp as error:
         fail(str(error), Exit.GAVE_UP)
-    except (Failure, OSError) as error:
+    except (Failure, OSError, ValueError) as error:
         fail(str(error))
     if json:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(result | {"errors": status["errors"]})) + b"\n")
     console.print(error_table(status["errors"]))
     if any(source["trouble"] for source in status["sources"]):  # which the log has said
         raise typer.Exit(Exit.FAILED)
+
+
+def check_plot(path: Path) -> None:
+    """End the command where no picture can be drawn there."""
+    if path.suffix not in FORMATS:
+        fail(f"{path}: a picture ends in {' or '.join(FORMATS)}", Exit.USAGE)
+    if find_spec("matplotlib") is None:
+        fail("--plot needs more than is installed: pip install streamrnn[plot]", Exit.USAGE)
 
 
 def look(path: str, kind: str, options: dict[str, Any]) -> Readings:
@@ -135,12 +154,16 @@ def pass_on(first: bytes, pipe: str) -> None:
             first = os.read(0, TOP)
 
 
-def embedded(config: Config, folder: str) -> Config:
-    """The same for a daemon whose sockets and state lie in a folder of its own."""
+def embedded(config: Config, folder: str, records: bool) -> Config:
+    """The same for a daemon whose sockets and state lie in a folder of its own; records: its outputs too."""
     replace = msgspec.structs.replace
     sockets = {name: f"ipc://{folder}/{name}" for name in ("gate", "outputs", "control")}
     source: Any = config.source
     if source.path == "-":
         source = replace(source, path=os.path.join(folder, "input"))
     state = replace(config.state, folder=os.path.join(folder, "state"))
-    return replace(config, source=source, state=state, sockets=replace(config.sockets, **sockets))
+    config = replace(config, source=source, state=state, sockets=replace(config.sockets, **sockets))
+    if not records:
+        return config
+    sink = JsonlConfig(path=os.path.join(folder, RECORDS), rotate=0)
+    return replace(config, sinks=[sink], outputs=replace(config.outputs, history=HISTORY))
