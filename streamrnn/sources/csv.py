@@ -31,4 +31,6 @@ class CsvConfig(TableConfig, frozen=True, kw_only=True, tag="csv"):
         from streamrnn.sources.tables.separated import Separated
 
         found = self.find(text, whole, path)
-        return Separated(found.fields, self.bad_rows, found.dialect) if found and found.dialect else None
+        if not found or not found.dialect:
+            return None
+        return Separated(found.fields, self.bad_rows, self.order, found.dialect)

@@ -39,7 +39,7 @@ class JsonlConfig(TableConfig, frozen=True, kw_only=True, tag="jsonl"):
         from streamrnn.sources.tables.json_lines import JsonLines
 
         found = self.find(text, whole, path)
-        return JsonLines(found.fields, self.bad_rows) if found else None
+        return JsonLines(found.fields, self.bad_rows, self.order) if found else None
 
 
 def record(line: str) -> Mapping[str, Any]:

@@ -47,6 +47,10 @@ class TableConfig(SourceTable, frozen=True, kw_only=True):
     zone: NonEmpty = "UTC"  # of times that name none: "Europe/Berlin"
     key: NonEmpty | None = None  # the name of the column whose values name streams
     bad_rows: Literal["stop", "skip"] = "stop"  # what becomes of a row that cannot be read
+    # what becomes of a row whose time is before that of the row before: dropped and counted, the end of the source, or
+    # sorted in where it is late by no more than `window` rows
+    order: Literal["drop", "stop", "sort"] = "drop"
+    window: Annotated[int, Meta(ge=1, le=10_000)] = 100
     follow: bool = False  # wait for more rows, as tail -F; a file put away is read to its end
     pace: Literal["recorded"] | None = None  # as far apart as their times are; without, at the rate
     speed: Annotated[float, Meta(gt=0, le=1e9)] = 1.0  # times as fast as recorded
@@ -87,6 +91,10 @@ class TableConfig(SourceTable, frozen=True, kw_only=True):
             yield "source.speed", 'needs pace = "recorded"'
         if self.rate and self.pace:
             yield "source.rate", 'does not go with pace = "recorded": take one of them out'
+        if self.order == "sort" and (self.pace or self.rate or self.path == "-" or _is_pipe(self.path)):
+            yield "source.order", 'can be "sort" only for files that are read as fast as it learns'
+        if self.order == "stop" and self.key:
+            yield "source.order", 'cannot be "stop" with a key: each stream has its own order'
         found = self._found()
         if isinstance(found, str):
             yield "source", f"cannot be read: {found}"
@@ -102,6 +110,7 @@ class TableConfig(SourceTable, frozen=True, kw_only=True):
         """Begin to read, by that clock. Raises SourceError."""
         from streamrnn.sources.tables.piped import PipedTable
         from streamrnn.sources.tables.recorded import RecordedTable
+        from streamrnn.sources.tables.sorting import Sorted
 
         pace = RecordedPace(self.speed, clock) if self.pace else Pace(self.rate, clock)
         if self.path == "-":
@@ -109,7 +118,8 @@ class TableConfig(SourceTable, frozen=True, kw_only=True):
             return PipedTable(0, "standard input", self.look, pace)
         if _is_pipe(self.path):
             return PipedTable(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK), self.path, self.look, pace)
-        return RecordedTable(trail(self.path, self.follow), self.look, pace, clock)
+        table = RecordedTable(trail(self.path, self.follow), self.look, pace, clock)
+        return Sorted(table, self.window) if self.order == "sort" else table
 
     def look(self, text: bytes, whole: bool, path: str) -> "Table | None":
         """How the rows of a table are read whose text begins so; `whole`: and ends so. None where it has none yet.

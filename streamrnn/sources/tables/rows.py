@@ -3,10 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from streamrnn.sources.fields import FieldError, Fields, Reading
-from streamrnn.sources.frames import Frames, vectors
+from streamrnn.sources.frames import NO_TIME, Frames, vectors
 from streamrnn.sources.tables.records import Unfinished, lines_of
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class Table(ABC):
 
     field = "column"  # as messages call it
 
-    def __init__(self, fields: Fields, bad_rows: str) -> None:
-        self.fields, self.bad_rows = fields, bad_rows
+    def __init__(self, fields: Fields, bad_rows: str, order: str) -> None:
+        self.fields, self.bad_rows, self.order = fields, bad_rows, order
         self.units: dict[str, str] = {}  # of channels that have one
 
     def begin(self, text: bytes, whole: bool, path: str) -> tuple[int, int] | None:
@@ -55,7 +56,20 @@ class Table(ABC):
         `whole`: no more text comes. `line` is the number of its first line, `after` the time of the row before.
         """
         text = text if whole else text[: text.rfind(b"\n") + 1]
-        return self.at_once(text, after) or self.one_by_one(text, whole, path, line, after)
+        rows = self.at_once(text, after) or self.one_by_one(text, whole, path, line, after)
+        return self.in_order(rows, path, line, after) if self.order == "stop" else rows
+
+    def in_order(self, rows: Rows, path: str, line: int, after: int) -> Rows:
+        """They up to one whose time is before that of the row before it."""
+        times = [after, *([] if rows.frames.times is None else rows.frames.times.tolist())]
+        for k, (before, time) in enumerate(pairwise(times)):
+            if time != NO_TIME and time < before:
+                used = (int(rows.ends[k - 1]), int(rows.lines[k - 1])) if k else (0, 0)
+                where = f"{path}: line {line + used[1]}, {self.field} {self.fields.time}"
+                said = f'{where}: it is before the row before; sort the rows, or set order = "sort" or "drop"'
+                before_it = rows.frames.part(0, k), rows.ends[:k], rows.lines[:k]
+                return Rows(*before_it, *used, said, rows.refused, rows.refusal)
+        return rows
 
     def at_once(self, text: bytes, after: int) -> Rows | None:
         """All rows of the text, where none needs a closer look."""

@@ -23,8 +23,8 @@ NEWLINE, RETURN = ord("\n"), ord("\r")
 class Separated(Table):
     """A table in a dialect."""
 
-    def __init__(self, fields: Fields, bad_rows: str, dialect: Dialect) -> None:
-        super().__init__(fields, bad_rows)
+    def __init__(self, fields: Fields, bad_rows: str, order: str, dialect: Dialect) -> None:
+        super().__init__(fields, bad_rows, order)
         self.dialect = dialect
         self._places = {name: place for place, name in enumerate(dialect.names)}
         if dialect.units:
