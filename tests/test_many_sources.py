@@ -194,3 +194,24 @@ def test_where_none_makes_room_more_devices_are_refused_and_counted():
             wait_for(lambda: client.status()["frames"] == taken)
             assert client.status()["passed_over"]["unopened"] == len(readings) - taken
         daemon.stop()
+
+
+def test_rows_that_are_sorted_in_are_sorted_in_again_after_a_kill():
+    with Daemon(**FORECASTS) as daemon:
+        path = daemon.folder / "late.csv"
+        x = numbers(path, 0, 500)
+        heading, *lines = path.read_text().splitlines()
+        late = np.argsort(np.arange(500) + np.random.default_rng(2).uniform(0, 12, 500), kind="stable")
+        path.write_text("\n".join([heading, *(lines[k] for k in late)]) + "\n")
+        table = f'kind = "csv"\npath = "{path}"\norder = "sort"\nwindow = 15\nfollow = true'
+        daemon.config.write_text(daemon.config.read_text().replace('kind = "none"', table))
+        daemon.start()
+        with daemon.client(60.0) as client:
+            wait_for(lambda: client.status()["frames"] == 485)  # the last ones wait for those that might be before them
+        daemon.process.kill()
+        daemon.process.communicate(timeout=TIMEOUT)
+        daemon.config.write_text(daemon.config.read_text().replace("\nfollow = true", ""))
+        assert daemon.run("--resume")["frames"] == 500
+        net = network()
+        net.run(x, stream="source")
+        assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
