@@ -125,6 +125,17 @@ def test_what_is_no_table_is_said_in_one_line(tmp_path, name, text, said):
     assert said in done.stderr
 
 
+def test_units_under_the_header_are_kept(tmp_path):
+    path, config = tmp_path / "plant.csv", tmp_path / "plant.toml"
+    rows = "".join(f"{k},{k % 7},{k % 5}\n" for k in range(50))
+    path.write_text(f"t,flow,temp\ns,m³/h,°C\n{rows}")
+    assert watch(path, "--time", "", "--columns", "flow,temp", "--write-config", config).returncode == 0
+    assert configuration.load(config).input.units == {"flow": "m³/h", "temp": "°C"}
+    config.write_text(config.read_text().replace('"flow" = ', '"fluw" = '))
+    with pytest.raises(configuration.ConfigError, match=r'"input\.units" names "fluw"'):
+        configuration.load(config)
+
+
 def test_a_column_that_is_not_there_is_named(tmp_path):
     table(tmp_path / "plant.csv")
     done = watch(tmp_path / "plant.csv", "--columns", "flow,pressure")

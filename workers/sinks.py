@@ -182,7 +182,7 @@ class Sinks:
         self.context = zmq.Context()
         self.key = load(self.order["key"]) if self.order["key"] else None
         readout = msgspec.convert(self.order["readout"], AnyReadout)
-        about = About(self.order["daemon"], Records(readout, self.order["channels"]))
+        about = About(self.order["daemon"], Records(readout, self.order["channels"], self.order["units"]))
         folder = Path(self.order["positions"])
         private.make_folder(folder)
         tables = [table_of(plain) for plain in self.order["sinks"]]

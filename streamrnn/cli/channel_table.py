@@ -31,7 +31,9 @@ def channel_table(channels: Mapping[str, Any], rows: int) -> Table:
     for k in range(shown):
         numbers = [number(channels[column][k]) for column in COLUMNS]
         curve = sparkline([math.nan if value is None else value for value in channels["recent"][k]])[0]
-        table.add_row(Text(printable(channels["name"][k])), Text(numbers[0], "bold"), *numbers[1:], Text(curve, "cyan"))
+        unit = channels.get("unit", [""] * count)[k]
+        name = Text.assemble(printable(channels["name"][k]), (f" {printable(unit)}" if unit else "", "dim"))
+        table.add_row(name, Text(numbers[0], "bold"), *numbers[1:], Text(curve, "cyan"))
     if shown < count:
         table.add_row(f"and {count - shown} more", style="dim")
     if "score" in channels:

@@ -120,7 +120,7 @@ def look(path: str, kind: str, options: dict[str, Any]) -> Readings:
     source = table.open()
     frames = source.peek(FIRST_ROWS)
     source.close()
-    return Readings(kind, channels, step_of(frames), options | {"columns": channels})
+    return Readings(kind, channels, table.units(), step_of(frames), options | {"columns": channels})
 
 
 def step_of(frames: "Frames") -> float | None:

@@ -78,6 +78,7 @@ class Client(Verbs):
         self._network = Shape(facts["input"]["size"], facts["readout"]["size"], tokens, classes, most, missing)
         self.inputs = facts["input"]["kind"]
         self.channels = facts["input"].get("channels")
+        self.units: dict[str, str] = facts["input"].get("units", {})  # of channels, by name
         self._largest_message: int = facts["largest_message"]  # bytes
         self._replays: bool = facts["replays"]
         gate = self._dealer(as_seen_with(control, facts["gate"]), secrets.token_hex(8).encode())

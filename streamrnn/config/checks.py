@@ -91,11 +91,15 @@ def _size_problems(config: Config) -> Problems:
 
 def _channel_problems(config: Config) -> Problems:
     if config.input.channels is None:
+        if config.input.units:
+            yield "input.units", "needs names of channels: give them in input.channels"
         return
     if config.input.kind == "tokens":
         yield "input.channels", 'needs kind = "vector"; take it out'
     elif problem := channels.problem(config.input.channels, config.input.size):
         yield "input.channels", problem
+    elif strange := [name for name in config.input.units if name not in config.input.channels]:
+        yield "input.units", f"names {show(strange[0])}, which is none of the channels"
 
 
 def _size_0() -> str:

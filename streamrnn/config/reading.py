@@ -118,7 +118,7 @@ def resolved(config: Config) -> Config:
     source_size, replace = table.size(), msgspec.structs.replace
     input = replace(config.input, size=config.input.size or source_size)
     if input.channels is None and input.size == source_size:
-        input = replace(input, channels=table.channels())
+        input = replace(input, channels=table.channels(), units=input.units or table.units())
     readout = replace(config.readout, size=config.readout.size or source_size)
     source = config.source.completed(config.name, input)
     sources = [table.completed(config.name, input) for table in config.sources]

@@ -17,7 +17,7 @@ predict = "next"
 kind = "vector"
 size = {size}
 channels = {channels}
-standardize = true         # each channel is scaled online to mean 0 and deviation 1
+{units}standardize = true         # each channel is scaled online to mean 0 and deviation 1
 missing = "fill"           # a reading that is not there is the one before, decaying to the mean; it is not scored
 
 [[layers]]
@@ -50,6 +50,7 @@ class Readings(NamedTuple):
 
     kind: str  # of source
     channels: list[str]
+    units: dict[str, str]  # of those that have one
     step: float | None  # seconds from one reading to the next, where they have times
     source: dict[str, Any]  # the other keys of [source]
 
@@ -67,11 +68,13 @@ def table_config(readings: Readings, name: str, file: str = "FILE.toml") -> str:
         f"seasons = [{day}]            # readings in a day: what came at this time yesterday is one of the experts\n"
     )
     anomaly = f"[anomaly]\nday = {day}\nalarms_per_day = 0.1       # in the long run, of all channels together\n\n"
+    units = ", ".join(f"{toml(name)} = {toml(unit)}" for name, unit in readings.units.items())
     return TEXT.format(
         file=file,
         name=toml(name),
         size=len(readings.channels),
         channels=toml(readings.channels),
+        units=f"units = {{{units}}}\n" if readings.units else "",
         seasons=seasons if day else "",
         anomaly=anomaly if day >= FEWEST else "",
         kind=toml(readings.kind),

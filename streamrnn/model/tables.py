@@ -38,6 +38,7 @@ class Input(Section, frozen=True):
     )  # where in these it is,
     elapsed: bool = False  # and how long ago the frame before was
     channels: list[NonEmpty] | None = None  # names of a vector's numbers, by which clients may give them
+    units: dict[str, NonEmpty] = msgspec.field(default_factory=dict)  # of channels, by name: they are shown
 
     @property
     def entrance(self) -> Entrance:

@@ -139,6 +139,10 @@ class SourceTable(Tagged, frozen=True, kw_only=True):
         """What the numbers in its vectors are called, where this kind knows."""
         return None
 
+    def units(self) -> dict[str, str]:
+        """The units of those that have one, by name, where this kind knows."""
+        return {}
+
     def completed(self, name: str, input: Input) -> Self:
         """The same with the defaults that follow from the daemon's name and what the network takes."""
         return self

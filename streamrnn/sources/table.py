@@ -78,6 +78,13 @@ class TableConfig(SourceTable, frozen=True, kw_only=True):
         found = self._found()
         return list(found.fields.channels) if isinstance(found, Found) else None
 
+    def units(self) -> dict[str, str]:
+        found = self._found()
+        if not isinstance(found, Found) or not found.dialect or not found.dialect.units:
+            return {}
+        every = dict(zip(found.dialect.names, found.dialect.units, strict=False))
+        return {name: every[name] for name in found.fields.channels if every.get(name)}
+
     def completed(self, name: str, input: Input) -> Self:
         return self if self.columns is not None else msgspec.structs.replace(self, columns=input.channels)
 

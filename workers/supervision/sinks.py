@@ -135,6 +135,7 @@ class SinkProcess:
             "sinks": [msgspec.to_builtins(table) for table in config.sinks],
             "readout": msgspec.to_builtins(config.readout),
             "channels": config.input.channels,
+            "units": config.input.units,
             "control": config.sockets.control,
             "key": str(Keys(config.keys).path) if config.security.curve else None,
             "positions": str(config.folder / NAME),

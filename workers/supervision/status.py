@@ -141,7 +141,9 @@ def channels(daemon: "Supervisor") -> dict[str, Any] | None:
     count = len(said["forecast"])
     every = names(daemon.config.input.channels, daemon.config.readout.size)
     value = [recent[-1] if recent else None for recent in said["recent"]]
-    return said | {"stream": name if number == said["stream"] else None, "name": every[:count], "value": value}
+    unit = [daemon.config.input.units.get(each, "") for each in every[:count]]
+    stream = name if number == said["stream"] else None
+    return said | {"stream": stream, "name": every[:count], "unit": unit, "value": value}
 
 
 def errors(daemon: "Supervisor") -> dict[str, Any] | None:
