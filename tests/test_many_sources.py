@@ -215,3 +215,35 @@ def test_rows_that_are_sorted_in_are_sorted_in_again_after_a_kill():
         net = network()
         net.run(x, stream="source")
         assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
+
+
+def test_outputs_know_times_and_channels_by_name():
+    with Daemon(**FORECASTS) as daemon:
+        path = daemon.folder / "now.csv"
+        x = numbers(path, 5, 60)
+        table = f'kind = "csv"\npath = "{path}"\nfollow = true'
+        daemon.config.write_text(daemon.config.read_text().replace('kind = "none"', table))
+        daemon.start()
+        with daemon.client(60.0) as client:
+            wait_for(lambda: client.status()["frames"] == len(x))
+            outputs = client.outputs("source", -1, 10**6)
+            stepped = client.step({"a": 1.0, "b": 2.0}, stream="mine", time=datetime(2024, 5, 2, 12))
+            shown = client.status()["channels"]
+        daemon.stop()
+    assert [output.when.replace(tzinfo=None) for output in outputs] == [
+        datetime(2024, 5, 1) + timedelta(minutes=5 + k) for k in range(len(x))
+    ]
+    said = np.array(
+        [[(o[name].value, o[name].prediction, o[name].lower, o[name].loss) for name in "ab"] for o in outputs]
+    )
+    np.testing.assert_array_equal(said[1:, :, 0], x[1:])  # the first frame has scored nothing
+    assert np.isnan(said[0, :, 0]).all()
+    read = sr.Forecast(2, lags=3).read(np.array([output.y for output in outputs]))[1]
+    np.testing.assert_array_equal(said[:, :, 1], read.mean)
+    np.testing.assert_array_equal(said[:, :, 2], read.lower)
+    np.testing.assert_allclose(said[1:, :, 3].sum(axis=1), [output.loss for output in outputs[1:]], rtol=1e-12)
+    assert stepped.when.hour == 12
+    with pytest.raises(KeyError, match="pressure"):
+        stepped["pressure"]
+    assert outputs[3][1] == outputs[3].seq
+    assert shown["name"] == ["a", "b"]

@@ -7,7 +7,7 @@ import numpy as np
 from streamrnn.kernels.frames import EMIT, FLAGS, INPUT, SCORED, SEQ, STREAM
 from streamrnn.protocol.wire import Message
 
-SHOWN = 64  # channels
+SHOWN, RECENT = 64, 30  # channels, and losses of each
 MOST = 1 << 21  # numbers that are kept of seasons, of all streams together
 SUMS = "scored", "forecast", "same_again", "season_scored", "season_forecast", "season"
 
@@ -23,6 +23,7 @@ class ChannelErrors:
         self.size, self.season = size, season
         self.sums = {name: np.zeros(size) for name in SUMS}
         self._last: dict[int, np.ndarray] = {}  # by stream: the newest forecast and the newest values seen
+        self._losses: dict[int, np.ndarray] = {}  # (at most RECENT, size)
         self._early: dict[int, tuple[int, np.ndarray]] = {}  # the SEQ and the target of a frame whose input is to come
         self._seasons: dict[int, np.ndarray] = {}  # (season, size): the newest values, the oldest first
 
@@ -84,10 +85,24 @@ class ChannelErrors:
         for name, each in wrong.items():
             self.sums[name] += np.where(there, each, 0.0).sum(axis=0)
 
+    def note(self, message: Message, losses: np.ndarray, uncounted: int) -> None:
+        """Keep the newest losses (rows, size) of each stream, NaN where a channel was not scored."""
+        for stream in np.unique(message.frames[:, STREAM]).tolist():
+            own = losses[(message.frames[:, STREAM] == stream) & (message.frames[:, FLAGS] & SCORED > 0)]
+            if stream != uncounted and len(own):
+                earlier = self._losses.get(stream, np.zeros((0, self.size)))
+                self._losses[stream] = np.vstack([earlier, own[-RECENT:]])[-RECENT:]
+
+    def surprise(self, stream: int) -> list[list[float | None]]:
+        """The newest losses of each channel of a stream."""
+        rows = self._losses.get(stream, np.zeros((0, self.size)))
+        return [[None if loss != loss else round(loss, 4) for loss in row] for row in rows.T[:SHOWN].tolist()]
+
     def forget(self, stream: int) -> None:
         """The number means another stream from here on."""
         self._last.pop(stream, None)
         self._seasons.pop(stream, None)
+        self._losses.pop(stream, None)
         self._early.pop(stream, None)
 
     def facts(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from safetensors.numpy import load, save
 from streamrnn.kernels.anomaly import BEGINS, ENDS, EVENT
 from streamrnn.kernels.frames import FLAGS, INPUT, SEQ, STREAM, places
 from streamrnn.kernels.messages import ALARM, ALIVE, BARRIER, CREDIT, EVICT, NAME, OUTPUT, RESTORE
-from streamrnn.kernels.readouts import LOSS, RELATIVE
+from streamrnn.kernels.readouts import CHANNELS, LOSS, RELATIVE
 from streamrnn.model.anomalies import alarm
 from streamrnn.model.tables import Forecast
 from streamrnn.protocol.stream_names import ALARMS, PREVIEW
@@ -196,6 +196,8 @@ class Publisher:
         facts = {"bad": self.bad, "rejected": self.frontend.rejected, "relative_loss": relative}
         facts["newest_stream"] = self.newest_stream()
         errors = self.errors.facts() if self.errors else None
+        if self.errors and facts["newest_stream"]:
+            facts["surprise"] = self.errors.surprise(facts["newest_stream"][0])
         return through | facts | self.score.facts() | {"errors": errors}
 
     def newest_stream(self) -> tuple[int, str] | None:
@@ -234,6 +236,7 @@ class Publisher:
             if self.errors:
                 size = self.errors.size
                 self.errors.add(message, self.means(message.vectors), losses[:, -size:], self.preview)
+                self.errors.note(message, losses[:, CHANNELS : CHANNELS + size], self.preview)
             if self.wanted:
                 publish(self.frontend.socket, message, self.topics, self.newest)
             if self.readout and self.readout.anomaly:

@@ -14,31 +14,39 @@ from streamrnn.workers.supervision.wording import printable
 COLUMNS = "value", "forecast", "lower", "upper"
 # naive forecasts: what was forecast of the same values, and what they are called
 NAIVE = {"same_again": ("forecast", "same again"), "season": ("season_forecast", "yesterday")}
+CURVES = {"recent": ("lately", "cyan"), "surprise": ("surprise", "red")}  # by key: what they are called
 ALARM_LINES = 2  # of one alarm, at most
 
 
 def channel_table(channels: Mapping[str, Any], rows: int) -> Table:
-    """`channels` of a status, so many at most: name, newest value, forecast of the next with its ends, and a curve."""
+    """`channels` of a status, so many at most: name, newest value, forecast of the next with its ends, and curves."""
+    curves = {name: style for name, style in CURVES.items() if name in channels}
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, overflow="ellipsis")
     for _ in COLUMNS:
         table.add_column(justify="right", no_wrap=True, overflow="ellipsis")
-    table.add_column(no_wrap=True, overflow="crop")
+    for _ in curves:
+        table.add_column(no_wrap=True, overflow="crop")
     stream = printable(channels["stream"] or "")
-    table.add_row(f"stream {stream}" if stream else "", *COLUMNS, "lately", style="dim")
+    table.add_row(f"stream {stream}" if stream else "", *COLUMNS, *(name for name, _ in curves.values()), style="dim")
     count = len(channels["name"])
     shown = count if count <= rows else max(rows - 1, 1)
     for k in range(shown):
         numbers = [number(channels[column][k]) for column in COLUMNS]
-        curve = sparkline([math.nan if value is None else value for value in channels["recent"][k]])[0]
+        drawn = [Text(curve(channels[key][k]), style) for key, (_, style) in curves.items()]
         unit = channels.get("unit", [""] * count)[k]
         name = Text.assemble(printable(channels["name"][k]), (f" {printable(unit)}" if unit else "", "dim"))
-        table.add_row(name, Text(numbers[0], "bold"), *numbers[1:], Text(curve, "cyan"))
+        table.add_row(name, Text(numbers[0], "bold"), *numbers[1:], *drawn)
     if shown < count:
         table.add_row(f"and {count - shown} more", style="dim")
     if "score" in channels:
         table.add_row("score", score(channels), "of", number(channels["threshold"]), style="dim")
     return table
+
+
+def curve(values: Iterable[float | None]) -> str:
+    """A line of bars, gaps where there is no number."""
+    return sparkline([math.nan if value is None else value for value in values])[0]
 
 
 def score(channels: Mapping[str, Any]) -> Text:

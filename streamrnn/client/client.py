@@ -25,7 +25,7 @@ from streamrnn.client.control import CONTROL, ask
 from streamrnn.client.errors import DaemonGone
 from streamrnn.client.frame import block_messages, check_name, dismissal_message, frame_message
 from streamrnn.client.history import BEFORE_ALL, History
-from streamrnn.client.output import Output, outputs_of
+from streamrnn.client.output import About, Output, outputs_of
 from streamrnn.client.requests import Requests
 from streamrnn.client.sequence import outputs_in, requests_of, written_in
 from streamrnn.client.subscription import Subscription
@@ -33,7 +33,7 @@ from streamrnn.client.turns import in_turn
 from streamrnn.kernels.frames import BEGIN, ECHO, END, FLAGS
 from streamrnn.kernels.messages import CLOSE
 from streamrnn.model.anomalies import Alarm
-from streamrnn.model.channels import by_name
+from streamrnn.model.channels import by_name, names
 from streamrnn.model.entrance import FILL
 from streamrnn.model.feedback import Drawing, Shape, Value
 from streamrnn.model.inputs import largest
@@ -78,6 +78,8 @@ class Client(Verbs):
         self._network = Shape(facts["input"]["size"], facts["readout"]["size"], tokens, classes, most, missing)
         self.inputs = facts["input"]["kind"]
         self.channels = facts["input"].get("channels")
+        size = facts["readout"]["size"]
+        self._about = About([] if classes else names(self.channels, size), self.readout)
         self.units: dict[str, str] = facts["input"].get("units", {})  # of channels, by name
         self._largest_message: int = facts["largest_message"]  # bytes
         self._replays: bool = facts["replays"]
@@ -198,7 +200,7 @@ class Client(Verbs):
             return output
         if not results:
             raise DaemonGone(f"the output of frame {seq} of stream {stream} has not come within {self.timeout} s")
-        return Output(stream, seq, results[0].vectors[0].copy(), nan)
+        return Output(stream, seq, results[0].vectors[0].copy(), nan, about=self._about)
 
     @in_turn
     def outputs(self, stream: str, after: int, before: int) -> list[Output]:
@@ -209,7 +211,9 @@ class Client(Verbs):
             messages, _ = history.messages(stream, 2 * after + 1, 2 * before)
         finally:
             history.close()
-        return [output for message in messages for output in outputs_of(stream, message, BEFORE_ALL, scored)]
+        return [
+            output for message in messages for output in outputs_of(stream, message, BEFORE_ALL, scored, self._about)
+        ]
 
     def alarms(self, stream: str | None = None, timeout: float | None = None) -> Alarms:
         """Every alarm of that stream, of all streams without one, from the moment this call returns, see `subscribe`.
@@ -252,7 +256,7 @@ class Client(Verbs):
         The timeout, in seconds, is of the iteration: without one it waits for ever. Raises DaemonGone.
         """
         subscription = Subscription(
-            self._context, self._outputs, self._key, self._history(), stream, timeout, self._replays
+            self._context, self._outputs, self._key, self._history(), stream, timeout, self._replays, self._about
         )
         subscription.wait(self.timeout)
         return subscription

@@ -2,14 +2,42 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from math import nan
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from streamrnn.kernels.frames import EMIT, FLAGS, INPUT, SEQ, STREAM, TIME, TIMED, places
 from streamrnn.kernels.readouts import CHANNELS, LOSS
+from streamrnn.model.tables import AnyReadout, Forecast
 from streamrnn.model.times import EPOCH
 from streamrnn.protocol.wire import NOTHING, Message
+
+
+class Channel(NamedTuple):
+    """What an output says of one channel; NaN where that is not known, or the readout does not say it."""
+
+    value: float  # what was scored: where the next input is predicted, that of this frame
+    loss: float  # its part of the loss, in nats
+    prediction: float  # of the next frame, or of this one's target
+    spread: float = nan
+    lower: float = nan  # the ends of the interval
+    upper: float = nan
+
+
+class About(NamedTuple):
+    """What a daemon's outputs are of."""
+
+    channels: list[str]  # their names; none where they are classes
+    readout: AnyReadout
+
+    def channel(self, output: "Output", k: int) -> Channel:
+        """What an output says of a channel, by its number."""
+        known = (float(part[k]) if len(part) else nan for part in (output.target, output.losses))
+        if isinstance(self.readout, Forecast):
+            said = self.readout.read(output.y)[1]
+            return Channel(*known, *(float(each[k]) for each in (said.mean, said.spread, said.lower, said.upper)))
+        return Channel(*known, *(float(y) for y in output.y[k :: self.readout.size]))
 
 
 class Output(NamedTuple):
@@ -22,6 +50,15 @@ class Output(NamedTuple):
     losses: np.ndarray = NOTHING  # the part of each channel in that (size,); none where targets are classes
     target: np.ndarray = NOTHING  # what was scored (size,), so where the next input is predicted, this frame's values
     time: int | None = None  # when the frame was measured, where that is known: nanoseconds since 1970 in UTC
+    about: "About | None" = None  # whom it is from
+
+    def __getitem__(self, key: Any) -> Any:
+        """`out["flow"]`: what is said of that channel, a `Channel`. Raises KeyError where there is none."""
+        if not isinstance(key, str):
+            return tuple.__getitem__(self, key)
+        if not self.about or key not in self.about.channels:
+            raise KeyError(key)
+        return self.about.channel(self, self.about.channels.index(key))
 
     @property
     def when(self) -> datetime | None:
@@ -30,7 +67,11 @@ class Output(NamedTuple):
 
 
 def outputs_of(
-    name: str | Mapping[int, str], message: Message, after: int, scored: dict[int, np.ndarray]
+    name: str | Mapping[int, str],
+    message: Message,
+    after: int,
+    scored: dict[int, np.ndarray],
+    about: About | None = None,
 ) -> Iterator[Output]:
     """The outputs in a message of rows behind that place.
 
@@ -51,6 +92,7 @@ def outputs_of(
             time = int(frame[TIME]) if flags & TIMED else None
             half = len(parts) // 2
             stream = name if isinstance(name, str) else name[number]
-            yield Output(stream, int(frame[SEQ]), y.copy(), float(costs[LOSS]), parts[:half], parts[half:], time)
+            known = y.copy(), float(costs[LOSS]), parts[:half], parts[half:], time
+            yield Output(stream, int(frame[SEQ]), *known, about)
         elif not np.isnan(costs[LOSS]):
             scored[number] = costs

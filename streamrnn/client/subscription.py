@@ -10,7 +10,7 @@ import zmq
 from streamrnn.client.connection import connect
 from streamrnn.client.errors import DaemonGone
 from streamrnn.client.history import BEFORE_ALL, BEHIND_ALL, Gap, History
-from streamrnn.client.output import Output, outputs_of
+from streamrnn.client.output import About, Output, outputs_of
 from streamrnn.client.turns import check_process
 from streamrnn.kernels.frames import places
 from streamrnn.kernels.messages import ALARM, ALIVE
@@ -38,9 +38,10 @@ class Subscription:
         stream: str | None,
         timeout: float | None,
         replays: bool,
+        about: About | None = None,
     ) -> None:
-        """replays: after a failure the daemon gives each frame the number again that it had."""
-        self.timeout, self._replays = timeout, replays
+        """about: of outputs. replays: after a failure the daemon gives each frame the number again that it had."""
+        self.timeout, self._replays, self._about = timeout, replays, about
         self._process = os.getpid()
         self.missed: list[tuple[str, int, int]] = []
         self._history = history
@@ -130,7 +131,7 @@ class Subscription:
 
     def _take(self, name: str, message: Message, after: int) -> None:
         """Make the outputs of rows behind that place ready; those before are known already."""
-        self._ready.extend(outputs_of(name, message, after, self._scored))
+        self._ready.extend(outputs_of(name, message, after, self._scored, self._about))
         last = int(places(message.frames[-1:])[0])
         if last > after:  # else it is all replayed
             self._last[name] = last, message.epoch

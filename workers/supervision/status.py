@@ -143,7 +143,9 @@ def channels(daemon: "Supervisor") -> dict[str, Any] | None:
     value = [recent[-1] if recent else None for recent in said["recent"]]
     unit = [daemon.config.input.units.get(each, "") for each in every[:count]]
     stream = name if number == said["stream"] else None
-    return said | {"stream": stream, "name": every[:count], "unit": unit, "value": value}
+    found = said | {"stream": stream, "name": every[:count], "unit": unit, "value": value}
+    surprise = known(daemon, PUBLISHER).get("surprise") or []
+    return found | ({"surprise": surprise[:count]} if stream is not None and len(surprise) >= count else {})
 
 
 def errors(daemon: "Supervisor") -> dict[str, Any] | None:
