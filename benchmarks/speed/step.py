@@ -31,7 +31,7 @@ FRAMES = 64  # different ones, over and over
 CELLS = {sr.LSTM: torch.nn.LSTMCell, sr.GRU: torch.nn.GRUCell, sr.RNN: torch.nn.RNNCell}
 
 torch.set_num_threads(1)
-link()
+link(cell.__name__ for cell in CELLS)
 
 
 @kernel
