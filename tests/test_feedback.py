@@ -377,7 +377,7 @@ class Pass:
     def step(self, frames, X, targets):
         shape = self.case.shape
         assert len(X) == len(targets) == len(frames)
-        for (_, _, flags, token, target), x, values in zip(frames.tolist(), X, targets, strict=True):
+        for (_, _, flags, token, target, _), x, values in zip(frames.tolist(), X, targets, strict=True):
             x = (token if shape.tokens else tuple(x.tolist())) if flags & INPUT else None
             target = (target if shape.classes else tuple(values.tolist())) if flags & SCORED else None
             self.rows.append((flags, x, target))

@@ -73,9 +73,14 @@ def statistics(stats: np.ndarray) -> np.ndarray:
     return np.concatenate([frames, means, 0 * means, deviations, unknown, 0 * means], axis=-1)
 
 
-def checked(stage: Stage, experts: np.ndarray) -> np.ndarray:
-    """What is remembered (..., numbers). Raises ValueError where counts that lead into a readout's rings cannot be."""
-    if experts.shape[-1] and stage.config[KIND] >= READOUT:
+def remembered(stage: Stage, kept: np.ndarray) -> np.ndarray:
+    """What a stage remembers (..., numbers), of a layer as it is. Raises ValueError as `checked`."""
+    return checked(kept) if stage.config[KIND] >= READOUT else kept
+
+
+def checked(experts: np.ndarray) -> np.ndarray:
+    """What experts remember (..., numbers). Raises ValueError where its counts cannot be, which lead into rings."""
+    if experts.shape[-1]:
         counts = experts[..., :STARTED]
         ahead = counts[..., PRESENTED] - counts[..., COUNT]
         whole = (counts >= 0) & (counts < MANY) & (counts == np.floor(counts))
@@ -124,7 +129,7 @@ def put(kept: Sequence[Tensors], owners: Sequence[Any], schedule: "Schedule") ->
         put_gradients(stage.grads, tensors)
         put_one(stage.state[:streams], tensors["state"])
         put_one(stage.stats[:streams], statistics(tensors["stats"]))
-        put_one(stage.experts[:streams], checked(stage, tensors.get("experts", stage.experts[:streams])))
+        put_one(stage.experts[:streams], remembered(stage, tensors.get("experts", stage.experts[:streams])))
         for name in BY_WINDOW:
             put_one(getattr(stage, name)[:count], tensors[name])
         if (stage.tokens[:count] < -1).any() or (stage.tokens[:count] >= owner.input_size).any():

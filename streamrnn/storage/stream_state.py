@@ -11,7 +11,7 @@ import numpy as np
 
 from streamrnn.kernels.buffers import HIDDEN, INPUTS, KIND, OUTPUTS, READOUT, WINDOW, Stage
 from streamrnn.kernels.schedule import FRAMES, FREE, SLOT, TARGETS, Schedule
-from streamrnn.storage.network_state import BY_STREAM, Tensors, checked, put_one, statistics
+from streamrnn.storage.network_state import BY_STREAM, Tensors, put_one, remembered, statistics
 
 ROOM = 1 << 10  # bytes for the names and shapes of a stage's tensors
 
@@ -97,7 +97,7 @@ def put(kept: Tensors, owners: Sequence[Any], schedule: Schedule, stream: int, f
         stage = owner.stage
         put_one(stage.state[stream], kept[f"{number}.state"])
         put_one(stage.stats[stream], statistics(kept[f"{number}.stats"]))
-        put_one(stage.experts[stream], checked(stage, kept.get(f"{number}.experts", stage.experts[stream])))
+        put_one(stage.experts[stream], remembered(stage, kept.get(f"{number}.experts", stage.experts[stream])))
         if frames:
             tokens, tape = kept[f"{number}.tokens"], kept[f"{number}.tape"]
             if (tokens < -1).any() or (tokens >= stage.config[INPUTS]).any():
