@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= configs/text.toml
 
-.PHONY: run test test-long modes bench coverage lint dist clean install
+.PHONY: run test servers test-long modes bench coverage lint dist clean install
 
 install: $(VENV)/installed
 
@@ -18,12 +18,15 @@ $(VENV)/installed: pyproject.toml requirements.lock
 run: install
 	@$(BIN)/streamrnn run $(CONFIG) $(ARGS)
 
-test: install
-	@tests/mosquitto.sh $(VENV)/mosquitto
+test: servers
 	@$(BIN)/python -m pytest -m "not long" $(ARGS)
 
+# What the tests speak to
+servers: install
+	@tests/mosquitto.sh $(VENV)/mosquitto
+
 # Those that take minutes: ordinary days, every config
-test-long: install
+test-long: servers
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
 # The kernels as plain Python, to see that the tests reach every line of them.
