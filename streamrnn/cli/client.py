@@ -123,7 +123,10 @@ def tail(
                 print(view.printable(chr(int(output.y.argmax()))), end="", flush=True)
             else:
                 said = as_line(output.y, client)
-                print(f"{view.printable(output.stream)}  {output.seq}  loss {output.loss:.4g}  {said}", flush=True)
+                when = f"  {output.when:%Y-%m-%d %H:%M:%S}" if output.when else ""
+                print(
+                    f"{view.printable(output.stream)}  {output.seq}{when}  loss {output.loss:.4g}  {said}", flush=True
+                )
                 if found := alarm_in(output, client):
                     print(f"alarm {found.event}: {view.printable(found.words)}", flush=True)
             if count == frames:
@@ -178,7 +181,8 @@ def generate(
 
 
 def as_json(output: "sr.Output", readout: Readout) -> dict[str, Any]:
-    """An output in plain values, `losses` of each channel where they are vectors; a loss that is NaN becomes null.
+    """An output in plain values, `losses` of each channel and the `target` that was scored where they are vectors; what
+    is NaN becomes null. `time` is there where that of the frame is known.
 
     Of forecasts it has `forecasts` too, by horizon, and `anomaly` where there is one: what `y` holds, by name.
     """
@@ -187,7 +191,10 @@ def as_json(output: "sr.Output", readout: Readout) -> dict[str, Any]:
         plain["forecasts"] = {frames: as_plain(said._asdict()) for frames, said in readout.read(output.y).items()}
         if readout.anomaly:
             plain["anomaly"] = as_plain(readout.anomalies(output.y)._asdict())
-    return plain | ({"losses": output.losses.tolist()} if len(output.losses) else {})
+    if output.when:
+        plain["time"] = output.when.isoformat()
+    vectors = {"losses": output.losses, "target": output.target}
+    return plain | {name: values.tolist() for name, values in vectors.items() if len(values)}
 
 
 def as_plain(said: dict[str, Any]) -> dict[str, Any]:
