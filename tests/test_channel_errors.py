@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from streamrnn.kernels.frames import BEGIN, COLUMNS, EMIT, FLAGS, INPUT, SCORED, SEQ, STREAM
 from streamrnn.kernels.messages import OUTPUT
+from streamrnn.kernels.readouts import CHANNELS
 from streamrnn.protocol.wire import Message
 from streamrnn.workers.channel_errors import ChannelErrors
 
@@ -43,16 +44,17 @@ def message(seq, part):
             means.append(frame.forecast)
     table = np.zeros((len(rows), COLUMNS), np.int64)
     table[:, [SEQ, STREAM, FLAGS]] = rows
-    return Message(OUTPUT, frames=table), np.array(means).reshape(-1, SIZE), np.array(targets)
+    beside = np.hstack([np.full((len(rows), CHANNELS + SIZE), nan), targets])
+    return Message(OUTPUT, frames=table), np.array(means).reshape(-1, SIZE), beside
 
 
 def halves(whole, at):
     """A message as two, cut before that row."""
-    message, means, targets = whole
+    message, means, beside = whole
     flags = message.frames[:at, FLAGS]
     first = int(((flags & INPUT > 0) & (flags & EMIT > 0)).sum())
-    yield message._replace(frames=message.frames[:at]), means[:first], targets[:at]
-    yield message._replace(frames=message.frames[at:]), means[first:], targets[at:]
+    yield message._replace(frames=message.frames[:at]), means[:first], beside[:at]
+    yield message._replace(frames=message.frames[at:]), means[first:], beside[at:]
 
 
 def by_hand(came):

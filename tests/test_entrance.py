@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import streamrnn as sr
 from streamrnn.kernels import entrance, standardize
-from streamrnn.kernels.frames import NO_TIME
+from streamrnn.kernels.columns import NO_TIME
 from streamrnn.model.entrance import PERIODS, Entrance
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from streamrnn.kernels.frames import EMIT, FLAGS, INPUT, SCORED, SEQ, STREAM
+from streamrnn.kernels.readouts import CHANNELS
 from streamrnn.protocol.wire import Message
 
 SHOWN, RECENT = 64, 30  # channels, and losses of each
@@ -27,11 +28,12 @@ class ChannelErrors:
         self._early: dict[int, tuple[int, np.ndarray]] = {}  # the SEQ and the target of a frame whose input is to come
         self._seasons: dict[int, np.ndarray] = {}  # (season, size): the newest values, the oldest first
 
-    def add(self, message: Message, means: np.ndarray, targets: np.ndarray, uncounted: int) -> None:
-        """Take a message of outputs: means (outputs, size), targets (rows, size), NaN where there is none."""
-        streams = message.frames[:, STREAM]
-        for stream in np.unique(streams).tolist():
+    def add(self, message: Message, means: np.ndarray, beside: np.ndarray, uncounted: int) -> None:
+        """Take a message of outputs: means (outputs, size); beside (rows, numbers): see `Kind.beside` of readouts."""
+        targets, losses = beside[:, -self.size :], beside[:, CHANNELS : CHANNELS + self.size]
+        for stream in np.unique(message.frames[:, STREAM]).tolist():
             if stream != uncounted:
+                self._note(stream, message.frames, losses)
                 values, forecasts = self._by_frame(message.frames, means, targets, stream)
                 if len(values):
                     self._add(stream, values, forecasts)
@@ -85,13 +87,12 @@ class ChannelErrors:
         for name, each in wrong.items():
             self.sums[name] += np.where(there, each, 0.0).sum(axis=0)
 
-    def note(self, message: Message, losses: np.ndarray, uncounted: int) -> None:
-        """Keep the newest losses (rows, size) of each stream, NaN where a channel was not scored."""
-        for stream in np.unique(message.frames[:, STREAM]).tolist():
-            own = losses[(message.frames[:, STREAM] == stream) & (message.frames[:, FLAGS] & SCORED > 0)]
-            if stream != uncounted and len(own):
-                earlier = self._losses.get(stream, np.zeros((0, self.size)))
-                self._losses[stream] = np.vstack([earlier, own[-RECENT:]])[-RECENT:]
+    def _note(self, stream: int, frames: np.ndarray, losses: np.ndarray) -> None:
+        """Keep the newest losses (rows, size) of a stream, NaN where a channel was not scored."""
+        own = losses[(frames[:, STREAM] == stream) & (frames[:, FLAGS] & SCORED > 0)]
+        if len(own):
+            earlier = self._losses.get(stream, np.zeros((0, self.size)))
+            self._losses[stream] = np.vstack([earlier, own[-RECENT:]])[-RECENT:]
 
     def surprise(self, stream: int) -> list[list[float | None]]:
         """The newest losses of each channel of a stream."""

@@ -23,7 +23,7 @@ from safetensors.numpy import load, save
 from streamrnn.kernels.anomaly import BEGINS, ENDS, EVENT
 from streamrnn.kernels.frames import FLAGS, INPUT, SEQ, STREAM, places
 from streamrnn.kernels.messages import ALARM, ALIVE, BARRIER, CREDIT, EVICT, NAME, OUTPUT, RESTORE
-from streamrnn.kernels.readouts import CHANNELS, LOSS, RELATIVE
+from streamrnn.kernels.readouts import LOSS, RELATIVE
 from streamrnn.model.anomalies import alarm
 from streamrnn.model.tables import Forecast
 from streamrnn.protocol.stream_names import ALARMS, PREVIEW
@@ -234,9 +234,7 @@ class Publisher:
             if losses.shape[1] > RELATIVE:
                 self.relative.add(losses[:, RELATIVE])
             if self.errors:
-                size = self.errors.size
-                self.errors.add(message, self.means(message.vectors), losses[:, -size:], self.preview)
-                self.errors.note(message, losses[:, CHANNELS : CHANNELS + size], self.preview)
+                self.errors.add(message, self.means(message.vectors), losses, self.preview)
             if self.wanted:
                 publish(self.frontend.socket, message, self.topics, self.newest)
             if self.readout and self.readout.anomaly:

@@ -74,8 +74,6 @@ def block_messages(
     frames[:, FLAGS] = INPUT | EMIT | (LEARN if learn else 0)
     vectors, values = (np.zeros((len(X), 0)) for _ in range(2))
     if times is not None:
-        if len(times) != len(X):
-            raise ValueError(f"{len(X)} frames need as many times, not {len(times)}")
         frames[:, FLAGS] |= TIMED
         frames[:, TIME] = times
     if shape.tokens:

@@ -1,5 +1,7 @@
 """Columns of the tables of `streamrnn.kernels.schedule` and `experts.memory`, for those too who need no kernels."""
 
+NO_TIME = -(2**63)  # in the place of a frame's time that is not known
+
 # columns of Schedule.config
 WINDOW, ACCUMULATE, DELAY = range(3)
 # columns of Schedule.streams

@@ -29,7 +29,7 @@ from numba import float32, float64, int64
 
 from streamrnn.kernels import standardize
 from streamrnn.kernels.activations import log
-from streamrnn.kernels.frames import NO_TIME
+from streamrnn.kernels.columns import NO_TIME
 from streamrnn.kernels.instructions import matrix
 from streamrnn.kernels.jit import inlined, kernel
 

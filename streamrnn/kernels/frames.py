@@ -18,7 +18,6 @@ import numpy as np
 
 SEQ, STREAM, FLAGS, TOKEN, TARGET, TIME = range(6)
 COLUMNS = 6
-NO_TIME = -(2**63)  # of a frame without TIMED, where one is asked for
 
 BEGIN = 1  # forget: the state is zeroed before this frame
 INPUT = 2  # an input comes with the frame: step

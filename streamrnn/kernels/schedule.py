@@ -35,12 +35,13 @@ from streamrnn.kernels.columns import (
     DUE,
     FRAMES,
     FREE,
+    NO_TIME,
     SLOT,
     TARGETS,
     VERSION,
     WINDOW,
 )
-from streamrnn.kernels.frames import BEGIN, END, FLAGS, GAP, INPUT, NEW, NO_TIME, SCORED, STREAM, TIME, TIMED, TOKEN
+from streamrnn.kernels.frames import BEGIN, END, FLAGS, GAP, INPUT, NEW, SCORED, STREAM, TIME, TIMED, TOKEN
 from streamrnn.kernels.jit import kernel
 from streamrnn.kernels.linear import copy
 

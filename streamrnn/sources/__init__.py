@@ -7,8 +7,9 @@ from typing import Any, get_args
 
 import msgspec
 
+from streamrnn.kernels.columns import NO_TIME
 from streamrnn.sources.csv import CsvConfig
-from streamrnn.sources.frames import NO_TIME, Frames, joined
+from streamrnn.sources.frames import Frames, joined
 from streamrnn.sources.jsonl import JsonlConfig
 from streamrnn.sources.kafka import KafkaConfig
 from streamrnn.sources.mqtt import MqttConfig

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from streamrnn.kernels.columns import NO_TIME
 from streamrnn.sources.cells import is_missing, number, show
-from streamrnn.sources.frames import NO_TIME, Frames, times, vectors
+from streamrnn.sources.frames import Frames, times, vectors
 from streamrnn.sources.times import TimeFormat
 
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 Tokens: TypeAlias = "NDArray[np.int64]"  # (n,)
 Vectors: TypeAlias = "NDArray[np.float64]"  # (n, size), NaN where a reading is missing
 Times: TypeAlias = "NDArray[np.int64]"  # (n,) nanoseconds since 1970 in UTC; NO_TIME where there is none
-NO_TIME = -(2**63)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from streamrnn.kernels.columns import NO_TIME
 from streamrnn.sources.cells import show
-from streamrnn.sources.frames import NO_TIME
 
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # nanoseconds in a unit of a count since 1970
 FORMATS = "iso", *UNITS

@@ -96,6 +96,8 @@ class OpenSource:
         """What has become worse since the last call, a line; "" if nothing has."""
         source = self.source or Source()
         now = self.trouble or source.trouble, source.lost, source.refusal and "refused"
+        if now == self.said:
+            return ""
         said = {now[0]: now[0], now[1]: now[1], now[2]: f"{self.table.line}: a message is refused: {source.refusal}"}
         worse = [said[each] for each, before in zip(now, self.said, strict=True) if each and each != before]
         self.said = now

@@ -1,6 +1,7 @@
 """Rows that were read and not taken yet, and when they are due."""
 
-from streamrnn.sources.frames import NO_TIME, Frames
+from streamrnn.kernels.columns import NO_TIME
+from streamrnn.sources.frames import Frames
 from streamrnn.sources.pace import Pace, RecordedPace
 from streamrnn.sources.tables.rows import NOTHING, Rows
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from streamrnn.kernels.columns import NO_TIME
 from streamrnn.sources.fields import FieldError, Fields, Reading
-from streamrnn.sources.frames import NO_TIME, Frames, vectors
+from streamrnn.sources.frames import Frames, vectors
 from streamrnn.sources.tables.records import Unfinished, lines_of
 
 if TYPE_CHECKING:

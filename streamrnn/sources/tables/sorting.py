@@ -5,7 +5,8 @@ from collections import deque
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from streamrnn.sources.frames import NO_TIME, Frames, joined
+from streamrnn.kernels.columns import NO_TIME
+from streamrnn.sources.frames import Frames, joined
 from streamrnn.sources.source import Position, Rereadable
 
 AT_ONCE = 4096  # rows

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import NamedTuple
 from zlib import crc32
 
-from streamrnn.sources.frames import NO_TIME
+from streamrnn.kernels.columns import NO_TIME
 from streamrnn.sources.source import SourceError
 from streamrnn.sources.tables.files import File
 
