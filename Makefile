@@ -60,7 +60,9 @@ $(BENCH)/installed: pyproject.toml requirements.lock benchmarks/peers.lock
 	@touch $@
 
 coverage: install
-	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest -n 0 $(UNITS)
+	@$(BIN)/python -m coverage erase
+	@printf '%s\n' $(UNITS) | NUMBA_DISABLE_JIT=1 xargs -P 2 -n 1 $(BIN)/python -m coverage run -p -m pytest -n 0
+	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --include '$(KERNELS)' --fail-under 98
 
 lint: install

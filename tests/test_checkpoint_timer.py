@@ -22,8 +22,7 @@ def pause(seconds):
     threading.Event().wait(seconds)
 
 
-@pytest.mark.parametrize("options", [(), ("--fused",)])
-@pytest.mark.parametrize("rate", [5, 20])
+@pytest.mark.parametrize(("rate", "options"), [(5, ()), (20, ("--fused",))])  # `benchmarks.reliability.rates` has more
 def test_workers_are_heard_whatever_the_rate_of_a_stream(rate, options):
     with Daemon(**PARTS) as daemon:
         daemon.start(*options)

@@ -45,6 +45,7 @@ def records(found):
         yield record
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("keys", ["", "partition = 1"])
 def test_deaths_of_daemon_sinks_and_broker_lose_nothing_and_say_nothing_twice(kafka, keys):
     with Sinking(table(kafka, keys)) as daemon:
@@ -74,6 +75,7 @@ def test_deaths_of_daemon_sinks_and_broker_lose_nothing_and_say_nothing_twice(ka
             assert {message.partition() for message in found} == {1}
 
 
+@pytest.mark.long
 def test_it_goes_on_behind_the_last_record_of_each_partition(kafka):
     about, plain = About("test", None), {"kind": "kafka", "servers": [kafka.servers], "topic": "out"}
     every = [record for k in range(4) for record in made(3, f"stream {k}", first=10 * k)[1]]

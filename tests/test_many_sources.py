@@ -51,7 +51,7 @@ def with_sources(daemon, tables):
     daemon.config.write_text(daemon.config.read_text().replace('[source]\nkind = "none"', tables))
 
 
-@pytest.mark.parametrize("placement", ["", 'placement = "single"'])
+@pytest.mark.parametrize("placement", ["", pytest.param('placement = "single"', marks=pytest.mark.long)])
 def test_frames_of_several_files_and_of_a_client_come_in_the_same_order_again(placement):
     with Daemon(**FORECASTS, pipeline=placement) as daemon:
         streams, tables = {"main": np.random.default_rng(9).normal(size=(270, 2))}, []

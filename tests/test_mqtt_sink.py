@@ -82,6 +82,7 @@ def test_each_output_is_published_on_the_topic_of_its_stream(broker):
         assert (again.heard[0].payload, again.heard[0].retain) == (b"offline", True)
 
 
+@pytest.mark.long
 def test_deaths_of_daemon_sinks_and_broker_lose_nothing(broker):
     with Listener(broker, "#") as listener, Sinking([("mqtt", f'url = "{broker.url}"')]) as daemon:
         daemon.start()
@@ -161,6 +162,7 @@ def test_a_rate_lets_the_newest_through(broker):
         assert seqs(listener) == [0, 87]
 
 
+@pytest.mark.long
 def test_a_password_is_shown_and_a_wrong_one_is_trouble(tmp_path):
     with Mosquitto("allow_anonymous false", passwords(tmp_path, ann="secret")) as broker:
         daemon = Sinking([("mqtt", f'url = "{broker.url}"\nuser = "ann"\npassword_file = "password"')])

@@ -49,10 +49,15 @@ def run_streams(daemon: Daemon, streams: int) -> str:
     return sr.load(daemon.checkpoint()).parameters_sha256()
 
 
-@pytest.mark.parametrize("streams", [1, 3])
-@pytest.mark.parametrize("delay", [0, 1, 2])
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("cell", CELLS)
+SHAPES = list(itertools.product([1, 2, 3], [0, 1, 2], [1, 3]))  # depth, delay, streams
+EVERY = [(cell, *shape) for shape in SHAPES for cell in CELLS]
+QUICK = EVERY[::7]  # each cell, depth, delay and number of streams with several of the others
+
+
+@pytest.mark.parametrize(
+    ("cell", "depth", "delay", "streams"),
+    [pytest.param(*case, marks=[] if case in QUICK else pytest.mark.long) for case in EVERY],
+)
 def test_a_pipeline_learns_the_same_bits_as_one_process(cell, depth, delay, streams):
     expected = learn_here(cell, depth, delay, streams).parameters_sha256()
     with daemon_for(cell, depth, delay, streams) as daemon:
