@@ -60,3 +60,15 @@ def log(x):
     for coefficient in ARTANH:
         series = series * square + coefficient
     return n * LN2_64_HIGH + (2.0 * s + (2.0 * s * square * series + n * LN2_64_LOW))
+
+
+@kernel
+def power(base, exponent):
+    """base ** exponent for an exponent of at least 0 (int64), in float64: by squaring, so the same on every machine."""
+    result = 1.0
+    while exponent > 0:
+        if exponent & 1:
+            result *= base
+        base *= base
+        exponent >>= 1
+    return result

@@ -105,27 +105,33 @@ def score(stages, t, frames, targets, losses):
     targets (n, size) float64 holds the vectors of the frames with a target, no rows where targets are tokens; losses
     (frames, L) become NaN where nothing was scored. Returns the number of targets met.
     """
-    inputs, met, last = 0, 0, len(stages) - 1
-    readout = stage_at(stages, last)
+    inputs, met = 0, 0
     for k in range(frames.shape[0]):
-        flags, stream = frames[k, FLAGS], frames[k, STREAM]
-        losses[k, :] = np.nan
-        if flags & INPUT:
-            if flags & NEW:
-                readout.stats[stream] = 0
-                readout.experts[stream] = 0
-            if readout.presented.shape[0] > 0:
-                present(stages, last, stream, inputs, flags & (BEGIN | NEW))
-            inputs += 1
-        if flags & DISMISS and readout.settings.shape[0] > 0:
-            dismiss(stages, last, stream, frames[k, TARGET])
-        if flags & SCORED:
-            slot, row = t.where[k, 0], t.where[k, 1]
-            if slot >= 0:
-                target = targets[met] if targets.shape[0] > 0 else readout.scales[0, :0]
-                score_one(stages, last, stream, slot, row, frames[k, TARGET], target, losses[k])
-            met += 1
+        score_frame(stages, len(stages) - 1, frames[k], t.where[k], inputs, targets, met, losses[k])
+        inputs += 1 if frames[k, FLAGS] & INPUT else 0
+        met += 1 if frames[k, FLAGS] & SCORED else 0
     return met
+
+
+@inlined
+def score_frame(stages, i, frame, where, row, targets, met, losses):
+    """One frame of a segment at readout i: its output lies in that row, its target, if it is a vector, in targets[met].
+
+    where (2,): slot and row of the step that the target belongs to.
+    """
+    flags, stream, readout = frame[FLAGS], frame[STREAM], stage_at(stages, i)
+    losses[:] = np.nan
+    if flags & INPUT:
+        if flags & NEW:
+            readout.stats[stream] = 0
+            readout.experts[stream] = 0
+        if readout.presented.shape[0] > 0:
+            present(stages, i, stream, row, flags & (BEGIN | NEW))
+    if flags & DISMISS and readout.settings.shape[0] > 0:
+        dismiss(stages, i, stream, frame[TARGET])
+    if flags & SCORED and where[0] >= 0:
+        target = targets[met] if targets.shape[0] > 0 else readout.scales[0, :0]
+        score_one(stages, i, stream, where[0], where[1], frame[TARGET], target, losses)
 
 
 @kernel

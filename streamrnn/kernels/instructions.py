@@ -1,5 +1,6 @@
 """The instructions that kernels need and plain Python cannot name, and arrays that lie well for them."""
 
+import ctypes
 from math import prod
 from typing import Any
 
@@ -52,10 +53,12 @@ def _matrix(typingctx, flat, start, rows, columns):  # type: ignore[no-untyped-d
     return kind(flat, start, rows, columns), build
 
 
-if DISABLED:  # plain Python in their place, for coverage runs: as accurate, not the same bits
+if DISABLED:  # plain Python in their place, for coverage runs and a simulated device
+    LIBM_FMA = ctypes.CDLL("libm.so.6").fmaf
+    LIBM_FMA.restype, LIBM_FMA.argtypes = ctypes.c_float, [ctypes.c_float] * 3
 
     def fma(a: Any, b: Any, c: Any) -> Any:
-        return np.float32(a * b + c)
+        return np.float32(LIBM_FMA(a, b, c))
 
     def float_from_bits(bits: Any) -> Any:
         return np.int32(bits).view(np.float32)

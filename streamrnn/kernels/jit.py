@@ -139,10 +139,35 @@ def _linked(functions: Sequence[tuple[Any, str]], name: str, signature: Any, fir
 
     full = signature.return_type(*([] if first is None else [types.int64]), *signature.args)
 
-    def call(*_):  # type: ignore[no-untyped-def]
-        return full, build
+    def call(typingctx, *_):  # type: ignore[no-untyped-def]
+        return full, chosen_on_device(typingctx, functions, signature, first) if on_device(typingctx) else build
 
     names = ["typingctx", *(f"argument{k}" for k in range(len(full.args)))]
     parameters = [inspect.Parameter(each, inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in names]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return intrinsic(call)
+
+
+def on_device(typingctx: Any) -> bool:
+    """Whether code is compiled for a GPU, where no address of the host's code is of use."""
+    return type(typingctx).__module__.startswith("numba.cuda")
+
+
+def chosen_on_device(typingctx: Any, functions: Sequence[tuple[Any, str]], signature: Any, first: int | None) -> Any:
+    """The twin of such a call: a comparison for each kind, then a call of the same function, compiled for the device."""
+    made = []
+    for kind, (function, _) in enumerate(functions, first or 0):
+        if function:
+            callee = typingctx.resolve_value_type(function)
+            made.append((kind, callee, typingctx.resolve_function_type(callee, signature.args, {})))
+
+    def build(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        if first is None:
+            ((_, callee, resolved),) = made
+            return context.get_function(callee, resolved)(builder, args)
+        for kind, callee, resolved in made:
+            with builder.if_then(builder.icmp_signed("==", args[0], args[0].type(kind))):
+                context.get_function(callee, resolved)(builder, args[1:])
+        return context.get_dummy_value()
+
+    return build

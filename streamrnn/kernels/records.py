@@ -52,7 +52,13 @@ def _words(value: Any) -> list[int]:
     """
     if isinstance(value, tuple):
         return [word for part in value for word in _words(part)]
-    return [0, 0, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides]
+    return [0, 0, value.size, value.dtype.itemsize, _address(value), *value.shape, *value.strides]
+
+
+def _address(array: Any) -> int:
+    """Where an array's numbers lie, in memory or on a device."""
+    interface = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
+    return int(interface["data"][0])
 
 
 def _parts(kind: Any) -> int:

@@ -108,16 +108,22 @@ def enter(stages, plan, vectors):
     """Fill the first stage's `input` with what it sees of vectors (frames, n) float64 from outside."""
     s = stage_at(stages, 0)
     for r in range(plan.shape[0]):
-        if s.config[STANDARDIZE]:
-            stats, steps = s.stats[plan[r, PLAN_STREAM]], s.experts[plan[r, PLAN_STREAM]]
-            if plan[r, PLAN_BEGIN] & NEW:
-                stats[:] = 0
-                steps[:] = 0
-            entrance.enter(stats, vectors[r], s.config[MASK], s.input[r])
-            if s.settings.shape[0] > 0:
-                entrance.tell_time(steps, plan[r, PLAN_TIME], s.settings, s.input[r])
-        else:
-            copy(vectors[r], s.input[r])
+        enter_one(s, plan[r], vectors[r], s.input[r])
+
+
+@inlined
+def enter_one(s, planned, vector, row):
+    """The vector of one planned frame, into a row of the first stage's `input`."""
+    if s.config[STANDARDIZE]:
+        stats, steps = s.stats[planned[PLAN_STREAM]], s.experts[planned[PLAN_STREAM]]
+        if planned[PLAN_BEGIN] & NEW:
+            stats[:] = 0
+            steps[:] = 0
+        entrance.enter(stats, vector, s.config[MASK], row)
+        if s.settings.shape[0] > 0:
+            entrance.tell_time(steps, planned[PLAN_TIME], s.settings, row)
+    else:
+        copy(vector, row)
 
 
 @kernel

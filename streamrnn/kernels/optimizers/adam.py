@@ -4,6 +4,7 @@ from math import sqrt
 
 from numba import float32
 
+from streamrnn.kernels.activations import power
 from streamrnn.kernels.jit import kernel
 from streamrnn.kernels.optimizers import EPSILON, FIRST, SECOND
 
@@ -15,8 +16,8 @@ def step(p, g, moments, hyper, scale, rate, t):
     beta1, beta2, epsilon = float32(hyper[FIRST]), float32(hyper[SECOND]), float32(hyper[EPSILON])
     # close to 1, float32(beta) is too coarse to be taken from 1
     fresh1, fresh2 = float32(1.0 - hyper[FIRST]), float32(1.0 - hyper[SECOND])
-    corrected = float32(rate / (1.0 - hyper[FIRST] ** t))
-    root = float32(1.0 / sqrt(1.0 - hyper[SECOND] ** t))
+    corrected = float32(rate / (1.0 - power(hyper[FIRST], t)))
+    root = float32(1.0 / sqrt(1.0 - power(hyper[SECOND], t)))
     for j in range(p.shape[0]):
         gradient = scale * g[j]
         m[j] = beta1 * m[j] + fresh1 * gradient

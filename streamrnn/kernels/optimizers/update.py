@@ -5,7 +5,7 @@ from math import isfinite, sqrt
 from numba import float32, float64, int64, none
 
 from streamrnn.kernels.buffers import OPTIMIZER, SKIPPED, UPDATES, stage_at
-from streamrnn.kernels.jit import kernel, linked_table
+from streamrnn.kernels.jit import inlined, kernel, linked_table
 from streamrnn.kernels.optimizers import CLIP, DECAY_STEPS, MOMENTS, RATE
 from streamrnn.kernels.tiles import dot
 
@@ -31,7 +31,12 @@ step = linked_table(
 @kernel
 def length(g):
     """Euclidean norm, also of a vector whose squares overflow float32."""
-    square = float64(dot(g, g))
+    return root(float64(dot(g, g)), g)
+
+
+@inlined
+def root(square, g):
+    """Of the sum of squares of g, which is made anew where it has overflown."""
     if not isfinite(square):
         square = 0.0
         for j in range(g.shape[0]):
@@ -47,14 +52,25 @@ def update(stages, i, group, windows):
     not stay finite.
     """
     s = stage_at(stages, i)
-    hyper, g = s.hyper, s.grads[group]
-    norm = length(g) / windows
-    rate = hyper[RATE] / (1.0 + s.counters[UPDATES] / hyper[DECAY_STEPS])
+    g = s.grads[group]
+    rate, scale = begin(s.hyper, s.counters, length(g), windows)
+    if rate < 0.0:
+        g[:] = 0
+    else:
+        step(s.config[OPTIMIZER], s.params, g, s.moments, s.hyper, float32(scale), rate, s.counters[UPDATES])
+
+
+@inlined
+def begin(hyper, counters, length, windows):
+    """The rate of an update and the scale of its gradient, whose length is that over so many windows; counts it.
+
+    A rate below 0: it is left out.
+    """
+    norm = length / windows
+    rate = hyper[RATE] / (1.0 + counters[UPDATES] / hyper[DECAY_STEPS])
     clipped = min(norm, hyper[CLIP])
     if not (isfinite(norm) and clipped <= LONGEST and rate * clipped <= FARTHEST):
-        g[:] = 0
-        s.counters[SKIPPED] += 1
-        return
-    scale = float32(min(1.0, hyper[CLIP] / norm) / windows if norm > 0 else 1.0 / windows)
-    s.counters[UPDATES] += 1
-    step(s.config[OPTIMIZER], s.params, g, s.moments, hyper, scale, rate, s.counters[UPDATES])
+        counters[SKIPPED] += 1
+        return -1.0, 0.0
+    counters[UPDATES] += 1
+    return rate, min(1.0, hyper[CLIP] / norm) / windows if norm > 0 else 1.0 / windows
