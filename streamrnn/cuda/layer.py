@@ -93,7 +93,7 @@ class Layer(Memory):
             run(plan, links, part.start, part.end, kept, *shared, self.arrived)
             return
         for first, last in pairwise(part.rounds):
-            grid = blocks(self.H, units.UNITS), blocks(last - first, units.SIDE * units.EACH)
+            grid = blocks(self.H, units.UNITS), blocks(last - first, units.FEW)
             run = self.kernels.forward[grid, (units.UNITS, units.SIDE), self.stream]
             run(plan, links, rows, first, last - first, *shared)
 

@@ -40,7 +40,7 @@ class Memory:
         self.at = {name: to_device(array) for name, array in host._asdict().items()}
         self.z, self.hidden = empty(frames, host.z.shape[1]), empty(frames, host.h.shape[1])
         self.work = empty(lanes, host.work.shape[0], dtype=np.float64)
-        self.scales = empty(lanes, *host.scales.shape, dtype=np.float64)
+        self.scales = to_device(np.repeat(host.scales[np.newaxis], lanes, axis=0))
         self.dy = empty(lanes, 1, host.scales.shape[1])
         self.table, self.lanes = self._table(1), self._table(lanes)
 

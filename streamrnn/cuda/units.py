@@ -18,6 +18,7 @@ from streamrnn.kernels.rounds import BEFORE
 
 UNITS, SIDE = (4, 2) if SIMULATED else (32, 8)  # threads of a block: units, and fours of frames
 EACH = 4  # frames that a thread has
+FEW = SIDE * EACH  # frames that a block has
 DEEP = 4 if SIMULATED else 32  # terms of a sum that are in shared memory at a time
 ALONE = 8 if SIMULATED else 64  # threads of a block that has all frames of one stream
 ON_CHIP = 48 * 1024  # bytes of weights that a block can keep
@@ -112,17 +113,17 @@ def kernels_of(name: str) -> CellKernels:
         Z (frames, G): what inputs add. h in `state` stays as it was; what else the cell keeps changes in place.
         at_hidden, at_own: where hidden states and what the cell needs begin in a window's tape.
         """
-        inputs = cuda.shared.array((SIDE * EACH, DEEP), float32)
+        inputs = cuda.shared.array((FEW, DEEP), float32)
         sums = cuda.local.array((EACH, GATES), float32)
         x, y = cuda.threadIdx.x, cuda.threadIdx.y
-        H, top = W_hh.shape[0], cuda.blockIdx.y * SIDE * EACH
+        H, top = W_hh.shape[0], cuda.blockIdx.y * FEW
         j = cuda.blockIdx.x * UNITS + x
         column = min(j, H - 1)
         for i in range(EACH):
             for gate in range(GATES):
                 sums[i, gate] = ZERO
         for start in range(0, H, DEEP):
-            for i in range(y, SIDE * EACH, SIDE):
+            for i in range(y, FEW, SIDE):
                 for k in range(x, DEEP, UNITS):
                     if top + i < count and start + k < H:
                         inputs[i, k] = hidden_before(plan, links, rows[first + top + i], state, hidden, start + k)
