@@ -44,7 +44,7 @@ class Chain:
             (Readout if host.config[KIND] >= READOUT else Layer)(host, frames, self.rows, self.stream) for host in hosts
         ]
         first, last = self.stages[0], self.stages[-1]
-        self.segment = Segment(streams, frames, self.stream)
+        self.segment = Segment(streams, frames, slots, window, self.stream)
         self.vectors = np.zeros(slots, bool)  # whether the inputs of a window are vectors
         self.windows = Windows(self._mirror(slots, dtype=np.int64), self._mirror(slots))
         self._said = empty(2, dtype=np.float64)

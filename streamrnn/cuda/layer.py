@@ -71,15 +71,17 @@ class Layer(Memory):
 
     def _keep_inputs(self, segment: Segment, part: Part, X: Any, tokens: bool) -> None:
         """Into the tapes of windows, which slide before if they must."""
-        plan, tape, kept, count = segment.plan, self.at["tape"], self.at["tokens"], part.end - part.start
+        plan, links, tape, kept = segment.plan, segment.links, self.at["tape"], self.at["tokens"]
+        count = part.end - part.start
         if part.slides:
             W, needed = self.window, self.cell.tape * self.H
             for at, rows, width in ((0, W, self.inputs), (self.at_hidden, W + 1, self.H), (self.at_own, W, needed)):
                 launch(stages.slide, (width, count), self.stream, plan, part.start, at, rows, width, tape)
             launch(stages.slide_tokens, (count,), self.stream, plan, part.start, part.end, kept)
         x = self.z if tokens else X
-        launch(stages.keep_inputs, (self.inputs, count), self.stream, plan, part.start, tokens, x, self.inputs, tape)
-        launch(stages.keep_tokens, (count,), self.stream, plan, part.start, part.end, tokens, kept)
+        shape = self.inputs, count
+        launch(stages.keep_inputs, shape, self.stream, plan, links, part.start, tokens, x, self.inputs, tape)
+        launch(stages.keep_tokens, (count,), self.stream, plan, links, part.start, part.end, tokens, kept)
 
     def _go_through(self, segment: Segment, part: Part) -> None:
         """Hidden states, round after round, or those of one stream in one launch where it fits on the device."""
