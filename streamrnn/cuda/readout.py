@@ -59,7 +59,7 @@ class Readout(Memory):
         frames = segment.frames, segment.where, segment.counts
         run(self.lanes, count, *frames, targets, losses, segment.order, segment.starts, segment.streams)
 
-    def backward(self, together: Together, windows: Windows, dY: Any, tokens: bool) -> Any:
+    def backward(self, together: Together, windows: Windows, dY: Any, inputs: int) -> Any:
         """Take windows back from what `score` noted; returns the gradients of their inputs, dx (n, I)."""
         n, frames, tape = together.rows, together.frames, self.at["tape"]
         dx, D, X = self.dx[:n], self.D[:n], self.X[:n]
