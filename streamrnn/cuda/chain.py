@@ -17,9 +17,9 @@ from streamrnn.cuda.products import ALL_LANES
 from streamrnn.cuda.readout import Readout
 from streamrnn.cuda.segment import Mirror, Segment, streams_of
 from streamrnn.cuda.stages import launch
-from streamrnn.cuda.windows import Windows, closed
+from streamrnn.cuda.windows import TOKENS, VECTORS, Windows, closed, inputs_of
 from streamrnn.kernels import chain
-from streamrnn.kernels.buffers import KIND, PLAN_SLOT, READOUT, Stage
+from streamrnn.kernels.buffers import KIND, PLAN_ROW, PLAN_SLOT, READOUT, Stage
 from streamrnn.kernels.columns import ACCUMULATE, APPLIED, CLOSED, DELAY, DUE, LEARNED, WINDOW
 from streamrnn.kernels.frames import FLAGS, SCORED
 from streamrnn.kernels.schedule import Schedule, release, scan
@@ -44,8 +44,8 @@ class Chain:
             (Readout if host.config[KIND] >= READOUT else Layer)(host, frames, self.rows, self.stream) for host in hosts
         ]
         first, last = self.stages[0], self.stages[-1]
-        self.segment = Segment(streams, frames, self.stream)
-        self.vectors = np.zeros(slots, bool)  # whether the inputs of a window are vectors
+        self.segment = Segment(streams, frames, slots, window, self.stream)
+        self.inputs = inputs_of(schedule, hosts[0].tokens)
         self.windows = Windows(self._mirror(slots, dtype=np.int64), self._mirror(slots))
         self._said = empty(2, dtype=np.float64)
         self._vectors = self._mirror(frames, size, dtype=np.float64)
@@ -67,7 +67,8 @@ class Chain:
             return end, 0
         plan, segment = self.schedule.plan[:inputs], self.segment
         tokens = not len(vectors) and not len(X)
-        self.vectors[plan[:, PLAN_SLOT]] = not tokens
+        self.inputs[plan[plan[:, PLAN_ROW] == 0, PLAN_SLOT]] = 0
+        self.inputs[plan[:, PLAN_SLOT]] |= TOKENS if tokens else VECTORS
         segment.take_plan(plan)
         x = None
         if len(vectors):
@@ -113,13 +114,12 @@ class Chain:
         """
         t, at = self.schedule, 0
         versions = max(1, self.stages[0].host.versions.shape[0])
-        for together in list(closed(t, count, versions, self.vectors, self.rows)):
+        for together in list(closed(t, count, versions, self.inputs, self.rows)):
             self.windows.take(together)
             given = None if dY is None else self._dY.give(dY[at : at + together.rows])
             at += together.rows
             for k in range(len(self.stages) - 1, -1, -1):
-                tokens = k == 0 and not together.vectors
-                given = self.stages[k].backward(together, self.windows, given, tokens)
+                given = self.stages[k].backward(together, self.windows, given, VECTORS if k else together.inputs)
             for slot in together.slots:
                 release(t, slot)
             t.counters[LEARNED] += len(together.slots)
@@ -176,5 +176,6 @@ class Chain:
     def take_over(self) -> None:
         """Have the arrays of the device be those of the host."""
         self.stream.synchronize()
+        self.inputs = inputs_of(self.schedule, self.stages[0].host.tokens)
         for stage in self.stages:
             stage.take_over()
