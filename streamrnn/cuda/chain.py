@@ -94,7 +94,9 @@ class Chain:
         self.segment.take_frames(frames, self.schedule.where[:count])
         met = int(np.count_nonzero(frames[:, FLAGS] & SCORED))
         said = self._losses.there[:count]
-        readout.score(self.segment, self._targets.give(targets[:met]) if len(targets) else self._targets.there[:0], said)
+        readout.score(
+            self.segment, self._targets.give(targets[:met]) if len(targets) else self._targets.there[:0], said
+        )
         losses[:] = self._losses.fetch(said)
         return met
 
@@ -143,8 +145,6 @@ class Chain:
 
     def _update(self, stage: Layer | Readout, group: int, windows: int) -> None:
         counters, params = self.schedule.counters, stage.at["params"]
-        if not params.size:
-            return
         if counters[LEARNED] < counters[CLOSED]:
             kept = stage.at["versions"][counters.item(APPLIED) % stage.host.versions.shape[0]]
             launch(stages.copy, params.shape, self.stream, params, kept)

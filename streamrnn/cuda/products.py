@@ -8,12 +8,12 @@ from typing import Any
 
 from numba import float32
 
-from streamrnn.cuda.compiler import cuda, device_function, device_kernel
+from streamrnn.cuda.compiler import SIMULATED, cuda, device_function, device_kernel
 from streamrnn.kernels.instructions import fma
 from streamrnn.kernels.tiles import LANES
 
-TILE = 32  # rows and columns of C that a block of threads owns, and as many terms at a time
-SIDE = 16  # threads along each side of a block: each owns 2 x 2 sums
+SIDE = 4 if SIMULATED else 16  # threads along each side of a block: each owns 2 x 2 sums
+TILE = 2 * SIDE  # rows and columns of C that a block of threads owns, and as many terms at a time
 ALL_LANES = 4 * LANES  # of a dot product
 ROWS, COLUMNS = 4, 4  # of C, that ALL_LANES threads own together
 ZERO = float32(0)
