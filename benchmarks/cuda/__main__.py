@@ -19,7 +19,7 @@ from rich.table import Table
 NO_GPU = "there is no GPU that numba.cuda can use; --simulate runs the program through without one, at tiny sizes"
 SIMULATOR = {"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
 REFERENCES = "STREAMRNN_CUDA_REFERENCES"  # for the simulated process: where the core's bits are
-IDENTITY_SECONDS, ALL_SECONDS = 200.0, 450.0
+IDENTITY_SECONDS, SPEED_SECONDS = 150.0, 180.0  # after which no more is begun
 COSTS = (1000, 128), (1, 512)  # streams and units
 console = Console(width=None if Console().is_terminal else 140)
 
@@ -41,10 +41,7 @@ def main(
     if not cuda.is_available():
         Console(stderr=True, width=200).print(NO_GPU)
         raise typer.Exit(2)
-    failed, found = everything(simulate)
-    if json:
-        json.write_text(json_format.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    raise typer.Exit(failed)
+    raise typer.Exit(everything(simulate, json))
 
 
 def simulated(json: Path | None) -> int:
@@ -57,23 +54,25 @@ def simulated(json: Path | None) -> int:
         return subprocess.run(command, env=os.environ | SIMULATOR | {REFERENCES: str(references)}).returncode
 
 
-def everything(simulate: bool) -> tuple[bool, dict[str, Any]]:
-    """Whether something is not as it must be, and all that was found."""
+def everything(simulate: bool, json: Path | None) -> bool:
+    """Whether something is not as it must be; all that was found is in the file after each part."""
     began, device = time.monotonic(), device_name(simulate)
     console.print(f"on {device}, beside {measure.processor()}")
-    bits = identity(simulate)
-    mixed = pipeline(simulate)
-    rows, left_out, missing = speed(simulate, began)
-    spent = costs(simulate)
-    differ = [each for each in (*bits["cases"], *mixed) if each["differs"]]
-    missed = [f"{row['what']} x {row['size']}, {row['against']}" for row in rows if missed_by(row)] + missing
-    console.print(f"\n{time.monotonic() - began:.0f} s")
-    console.print(f"BITS DIFFER in {len(differ)} cases" if differ else "no bit differs")
+    found: dict[str, Any] = {"machine": measure.machine() | {"device": device}, "simulated": simulate}
+    for part in (identity, speed, costs, pipeline):
+        found |= part(simulate)
+        found["seconds"] = time.monotonic() - began
+        if json:
+            json.write_text(json_format.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    differ = [each for each in (*found["identity"]["cases"], *found["pipeline"]) if each["differs"]]
+    missed = [f"{row['what']} x {row['size']}, {row['against']}" for row in found["speed"] if missed_by(row)]
+    missed += found["not_measured"]
+    console.print(
+        f"\n{found['seconds']:.0f} s", f"BITS DIFFER: {len(differ)} times" if differ else "no bit differs", sep="\n"
+    )
     if not simulate:
-        console.print(f"MISSED: {'; '.join(missed)}" if missed else "all that must be reached is reached")
-    found = {"machine": measure.machine() | {"device": device}, "simulated": simulate, "identity": bits}
-    found |= {"pipeline": mixed, "speed": rows, "left_out": left_out, "missed": missed, "costs": spent}
-    return bool(differ or (missed and not simulate)), found
+        console.print(f"MISSED: {'; '.join(missed)}" if missed else "what must be reached is reached")
+    return bool(differ or (missed and not simulate))
 
 
 def device_name(simulate: bool) -> str:
@@ -113,38 +112,26 @@ def identity(simulate: bool) -> dict[str, Any]:
     console.print(
         f"{len(taken)} of {len(chosen)} cases of {scale.frames:,} frames, {updates:,} updates, {seconds:.0f} s"
     )
-    return {"cases": taken, "not taken for time": [str(case) for case in chosen[len(taken) :]]}
+    left_out = [str(case) for case in chosen[len(taken) :]]
+    return {"identity": {"cases": taken, "left_out": left_out}}
 
 
-def pipeline(simulate: bool) -> list[dict[str, Any]]:
-    """A daemon with one worker on the GPU and one on the CPU."""
-    if simulate:
-        console.print("a pipeline on the GPU and the CPU: not in the simulator, which is for one process")
-        return []
-    from benchmarks.cuda.pipeline import mixed
-
-    found = mixed()
-    for each in found:
-        said = each.failure and f"could not run: {each.failure}"
-        console.print(f"workers on {each.devices}: {said or '; '.join(each.differs) or 'the bits of the CPU'}")
-    return [each._asdict() for each in found]
-
-
-def speed(simulate: bool, began: float) -> tuple[list[dict[str, Any]], list[str], list[str]]:
+def speed(simulate: bool) -> dict[str, Any]:
     """Rows, what was left out, and what must reach something and was not measured."""
     from benchmarks.cuda import speed as program
 
     if program.peer is None:
         console.print("PyTorch is not here: ours is measured alone, beside one core")
-    sizes, left_out = program.TINY if simulate else program.WHOLE, []
-    rows = list(program.rows(sizes, left_out, lambda: time.monotonic() - began > ALL_SECONDS))
+    sizes, until = program.TINY if simulate else program.WHOLE, time.monotonic() + SPEED_SECONDS
+    left_out: list[str] = []
+    rows = list(program.rows(sizes, left_out, lambda: time.monotonic() > until))
     measure.show("a block of a frame of each stream, LSTM", rows)
     for line in left_out:
         console.print(f"left out: {line}")
-    there = {(row.what, row.size, row.against) for row in rows if row.must is not None}
-    wanted = {(program.named(*key[:2]), *key[2:]) for key in program.MUST}
-    missing = sorted(f"{what} x {size}, {against}: not measured" for what, size, against in wanted - there)
-    return [finite(row._asdict()) for row in rows], left_out, missing
+    there = {(row.what, row.size, row.against) for row in rows}
+    wanted = {(program.named(work, streams), units, against) for work, streams, units, against in program.MUST}
+    missing = sorted(f"{what} x {units}, {against}: not measured" for what, units, against in wanted - there)
+    return {"speed": [finite(row._asdict()) for row in rows], "left_out": left_out, "not_measured": missing}
 
 
 def finite(row: dict[str, Any]) -> dict[str, Any]:
@@ -152,7 +139,7 @@ def finite(row: dict[str, Any]) -> dict[str, Any]:
     return {name: None if value != value else value for name, value in row.items()}
 
 
-def costs(simulate: bool) -> list[dict[str, Any]]:
+def costs(simulate: bool) -> dict[str, Any]:
     """Where the time of a block goes."""
     from benchmarks.cuda.costs import costs as spent
 
@@ -167,7 +154,21 @@ def costs(simulate: bool) -> list[dict[str, Any]]:
         table.add_row("all", *(measure.digits(value) for value in total))
         console.print(table)
         found.append({"streams": streams, "units": units, "costs": [cost._asdict() for cost in each]})
-    return found
+    return {"costs": found}
+
+
+def pipeline(simulate: bool) -> dict[str, Any]:
+    """A daemon with one worker on the GPU and one on the CPU."""
+    if simulate:
+        console.print("a pipeline on the GPU and the CPU: not in the simulator, which is for one process")
+        return {"pipeline": []}
+    from benchmarks.cuda.pipeline import mixed
+
+    found = mixed()
+    for each in found:
+        said = each.failure and f"could not run: {each.failure}"
+        console.print(f"workers on {each.devices}: {said or '; '.join(each.differs) or 'the bits of the CPU'}")
+    return {"pipeline": [each._asdict() for each in found]}
 
 
 if __name__ == "__main__":

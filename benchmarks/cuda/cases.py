@@ -5,7 +5,7 @@ sequences that begin and end, targets that come late or not at all, numbers that
 """
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +42,7 @@ class Scale(NamedTuple):
 
 
 WHOLE = Scale((160, 33, 20), 5000, 16, STREAMS, DEPTHS, DELAYS)
-TINY = Scale((6, 5, 4), 14, 3, (1, 3), (1, 2), (0, 1))  # of a simulated device
+TINY = Scale((6, 5, 4), 12, 3, (1, 3), (1, 2), (0, 1))  # of a simulated device
 
 
 class Case(NamedTuple):
@@ -98,7 +98,7 @@ def network(case: Case, scale: Scale) -> sr.Network:
     """Windows are short where each stream has few frames; some of all streams' windows make an update."""
     mask = case.inputs == MISSING
     sizes = [CHANNELS * (1 + mask), *scale.units[: case.depth]]
-    layers = [CELLS[case.cell](I, H) for I, H in zip(sizes, sizes[1:], strict=False)]
+    layers = [CELLS[case.cell](I, H) for I, H in pairwise(sizes)]
     if case.own_output:
         layers[0] = CELLS[case.cell](sizes[0], sizes[1], CHANNELS)
         if case.depth > 1:

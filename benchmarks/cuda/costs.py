@@ -95,7 +95,7 @@ def watching(device: Device) -> Iterator[tuple[dict[str, list], dict[str, list]]
 
 
 def costs(streams: int, units: int) -> list[Cost]:
-    """Of a block, one frame of each stream or 16 of the only one, learning included; what costs the host most comes first."""
+    """Of a block, one frame of each stream or 16 of the only one, learned from; what costs the host most is first."""
     net, rng = speed.network(units, streams), np.random.default_rng(0)
     X = rng.standard_normal((speed.WINDOW, streams, units), np.float32)
     targets = rng.standard_normal((speed.WINDOW, streams, speed.TARGETS), np.float32)

@@ -71,10 +71,7 @@ def verdicts(scale: Scale, chosen: list[Case], references: Path | None, seconds:
         if start > until:
             return
         ours = found(Device, case, scale)
-        if kept is None:
-            reference = found(Core, case, scale)
-        else:
-            reference = {name: kept[f"{number} {name}"] for name in ours}
+        reference = {name: kept[f"{number} {name}"] for name in ours} if kept else found(Core, case, scale)
         updates = int(reference["counters of stage 0"][0])
         yield Verdict(case, scale.frames, updates, differences(ours, reference), time.monotonic() - start)
 

@@ -6,7 +6,7 @@ back there. The same PyTorch does where it says "from the host"; else its frames
 ours in the step alone. All are warm; they take turns, each until the device is through, and the median counts.
 """
 
-from benchmarks.shared import measure
+from benchmarks.shared.measure import Row, faster, seconds
 
 # isort: split
 from collections.abc import Callable, Iterator
@@ -19,7 +19,6 @@ import psutil
 
 import streamrnn as sr
 from benchmarks.cuda.engines import Core, Device, outputs_for
-from benchmarks.shared.measure import Row, faster, seconds
 from streamrnn.cuda.compiler import SIMULATED, cuda
 from streamrnn.kernels import chain
 from streamrnn.kernels.buffers import PLAN_COLUMNS, PLAN_ROW, PLAN_SLOT, PLAN_STREAM, PLAN_TOKEN, table_of
@@ -33,7 +32,11 @@ except ImportError:
 
 WINDOW, TARGETS = 16, 8
 ALONE = WINDOW if SIMULATED else 64  # frames of a block of the only stream
-SPAN, TURNS, LONGEST = 0.05, 7, 1.0  # seconds of a turn, turns, and seconds in all beyond which there are fewer
+SPAN, TURNS, LONGEST = (
+    0.05,
+    7,
+    0.05 if SIMULATED else 1.0,
+)  # seconds of a turn, turns, seconds after which none is begun
 CORE_MOST = 4e11  # operations of a piece of work that one core is asked for
 SHARE = 0.85  # of the memory, that ours may take
 CELL, CUDNN, COMPILED = "torch LSTMCell, eager", "cuDNN, 16 frames at once", "torch.compile of LSTMCell"
@@ -158,26 +161,25 @@ def operations(work: str, streams: int, units: int, frames: int) -> float:
 
 
 def medians(runs: dict[str, Run]) -> dict[str, float]:
-    """Seconds of a piece of work of each, in turns; fewer turns of what takes long."""
-    counts, turns = {}, {}
-    for name, run in runs.items():
-        run(1)
-        took = max(seconds(run, 1), 1e-7)
-        counts[name] = max(1, round(SPAN / took))
-        turns[name] = max(1, min(TURNS, round(LONGEST / (took * counts[name]))))
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    """Seconds of a piece of work of each, which are warm, in turns; fewer turns of what takes long."""
+    took = {name: max(seconds(run, 1), 1e-7) for name, run in runs.items()}
+    counts = {name: max(1, round(SPAN / each)) for name, each in took.items()}
+    times = {name: [each] if each > LONGEST else [] for name, each in took.items()}
     for turn in range(TURNS):
         for name, run in runs.items():
-            if turn < turns[name]:
+            if turn * counts[name] * took[name] < LONGEST and took[name] <= LONGEST:
                 times[name].append(seconds(run, counts[name]) / counts[name])
     return {name: median(values) for name, values in times.items()}
 
 
 def agree(runs: dict[str, Run]) -> None:
-    """That they say the same at first."""
+    """That they say the same at first; then run each once more, to have it warm."""
     ours, *others = (np.array(run(1)) for run in runs.values())
     for outputs in others:
         np.testing.assert_allclose(outputs, ours, atol=1e-4)
+    if not SIMULATED:
+        for run in runs.values():
+            run(1)
 
 
 def contenders(work: str, streams: int, units: int, frames: int, compiled: bool) -> dict[str, Run]:
