@@ -124,6 +124,19 @@ def test_a_checkpoint_counts_from_where_the_last_one_began():
     assert timer.due(state, workers(74.5), full=False)
 
 
+def test_a_checkpoint_is_begun_as_much_earlier_as_it_takes():
+    """As long as it is being written, what would be caught up with grows."""
+    running = RunningClock()
+    timer = CheckpointTimer(running)
+    timer.begin(0, workers(0.0).values())
+    state = config.State(**NEVER | {"recovery_seconds": 4.0})
+    running.seconds = 100.0
+    for cost, due in ((0.0, 4.0), (1.5, 2.5), (9.0, 2.0)):
+        timer.cost = cost
+        assert not timer.due(state, workers(due - 0.1), full=False)
+        assert timer.due(state, workers(due + 0.1), full=False)
+
+
 def test_a_disk_that_is_slow_is_not_kept_busy_for_ever():
     running = RunningClock()
     timer = CheckpointTimer(running)

@@ -48,15 +48,14 @@ class Chain:
         self.vectors = np.zeros(slots, bool)  # whether the inputs of a window are vectors
         self.windows = Windows(self._mirror(slots, dtype=np.int64), self._mirror(slots))
         self._said = empty(2, dtype=np.float64)
-        self._vectors, self._targets = self._mirror(frames, size, dtype=np.float64), None
+        self._vectors = self._mirror(frames, size, dtype=np.float64)
+        self._targets = self._mirror(frames, targets, dtype=np.float64)
+        self._losses = self._mirror(frames, losses, dtype=np.float64)
         self._X, self._dx = self._mirror(frames, first.inputs), self._mirror(self.rows, first.inputs)
         self._Y, self._dY = self._mirror(frames, last.outputs), self._mirror(self.rows, last.outputs)
         self._output: Any = None
-        if isinstance(last, Readout):
-            self._targets = self._mirror(frames, targets, dtype=np.float64)
-            self._losses = self._mirror(frames, losses, dtype=np.float64)
-            if last.values:
-                self._Y = self._mirror(frames * last.outputs, dtype=np.float64)
+        if isinstance(last, Readout) and last.values:
+            self._Y = self._mirror(frames * last.outputs, dtype=np.float64)
 
     def _mirror(self, *shape: int, dtype: Any = np.float32) -> Mirror:
         return Mirror(shape, dtype, self.stream)
@@ -94,7 +93,8 @@ class Chain:
         self.segment.take_frames(frames, self.schedule.where[:count])
         met = int(np.count_nonzero(frames[:, FLAGS] & SCORED))
         said = self._losses.there[:count]
-        readout.score(self.segment, self._targets.give(targets[:met]) if len(targets) else self._targets.there[:0], said)
+        given = self._targets.give(targets[:met] if len(targets) else targets)
+        readout.score(self.segment, given, said)
         losses[:] = self._losses.fetch(said)
         return met
 
@@ -107,7 +107,7 @@ class Chain:
         return self._Y.fetch(self._output[:count])
 
     def learn(self, count: int, dY: np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """Learn from the next `count` windows that have closed; dY: their gradients, row by row, unless a readout ends it.
+        """Learn from the next `count` windows that have closed; dY (n, O): their gradients, unless a readout ends it.
 
         Gives the gradients dx (n, I) of the inputs of some of the windows, in order, which hold until the next ones.
         """

@@ -44,7 +44,8 @@ class Layer(Memory):
         """W_xh, W_hh, b_h, the cell's own, W_hy and b_y as views of flat parameters; see `kernels.stage.cell_views`."""
         I, H, G = self.inputs, self.H, self.cell.gates * self.H
         own = self.outputs if self.own_output else 0
-        views, start = [], 0
+        views: list[Any] = []
+        start = 0
         for shape in ((I, G), (H, G), (G,), (len(self.cell.own) * H,), (H, own), (own,)):
             views.append(flat[start : start + prod(shape)].reshape(shape) if prod(shape) else flat)
             start += prod(shape)
@@ -88,9 +89,8 @@ class Layer(Memory):
         plan, links, rows = segment.plan, segment.links, segment.rows
         if part.alone and self.alone and part.end - part.start > 1:
             launch(stages.clear_count, (1,), self.stream, self.arrived)
-            kept, grid, memory = self.alone
-            run = self.kernels.forward_alone[grid, units.ALONE, self.stream, memory]
-            run(plan, links, part.start, part.end, kept, *shared, self.arrived)
+            run = self.kernels.forward_alone[self.alone.blocks, units.ALONE, self.stream, self.alone.memory]
+            run(plan, links, part.start, part.end, self.alone.units, *shared, self.arrived)
             return
         for first, last in pairwise(part.rounds):
             grid = blocks(self.H, units.UNITS), blocks(last - first, units.FEW)
@@ -140,7 +140,8 @@ class Layer(Memory):
     def _gather(self, slots: Any, frames: int, n: int) -> None:
         """Have the rows of windows one after another: inputs, hidden states, what the cell keeps."""
         needed = self.cell.tape * self.H
-        wanted = [(0, 0, self.inputs, self.X), (self.at_hidden, 0, self.H, self.before), (self.at_own, 0, needed, self.A)]
+        wanted = [(0, 0, self.inputs, self.X), (self.at_hidden, 0, self.H, self.before)]
+        wanted.append((self.at_own, 0, needed, self.A))
         if self.own_output:
             wanted.append((self.at_hidden, 1, self.H, self.after))
         for at, first, width, out in wanted:

@@ -77,7 +77,7 @@ def kernels_of(name: str) -> CellKernels:
     GATES, TAPE, STATE, OWN, SEPARATE = cell.gates, cell.tape, len(cell.state), len(cell.own), cell.separate
     OWN_ROOM = max(OWN, 1)
     step, gradient = module.step, module.gradient
-    gradient_of_own = getattr(module, "own_gradient", None)
+    gradient_of_own: Any = getattr(module, "own_gradient", None)
 
     @device_function
     def unit(plan, links, r, j, at_hidden, at_own, sums, p, Z, state, hidden, tape):
@@ -182,7 +182,8 @@ def kernels_of(name: str) -> CellKernels:
 
         carry (2, windows, H): gradients of h and c from the frame behind, become what reaches both directly.
         """
-        kept, h, own = cuda.local.array(TAPE, float32), cuda.local.array(1, float32), cuda.local.array(OWN_ROOM, float32)
+        kept, own = cuda.local.array(TAPE, float32), cuda.local.array(OWN_ROOM, float32)
+        h = cuda.local.array(1, float32)
         dh, dc = cuda.local.array(1, float32), cuda.local.array(1, float32)
         dz_own, du_own = cuda.local.array(GATES, float32), cuda.local.array(GATES, float32)
         j, w = cuda.grid(2)

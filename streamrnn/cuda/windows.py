@@ -34,7 +34,8 @@ class Windows:
 
     def __init__(self, slots: Any, shares: Any) -> None:
         self._slots, self._shares = slots, shares
-        self.slots = self.shares = None
+        self.slots: Any = None
+        self.shares: Any = None
 
     def take(self, together: Together) -> None:
         """Bring them there."""

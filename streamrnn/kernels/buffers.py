@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from streamrnn.kernels.columns import KIND as KIND
+from streamrnn.kernels.columns import READOUT as READOUT
 from streamrnn.kernels.instructions import buffer
 from streamrnn.kernels.records import records_of
 
-READOUT = 16  # kinds below are cells, those from here on readouts: their places in the tables, see `kernels.cells`
-
-# columns of Stage.config
-KIND, INPUTS, HIDDEN, OUTPUTS, PREACTIVATIONS, WINDOW, OPTIMIZER, OWN_OUTPUT, NEEDS_DX, STANDARDIZE = range(10)
+# columns of Stage.config, behind KIND
+INPUTS, HIDDEN, OUTPUTS, PREACTIVATIONS, WINDOW, OPTIMIZER, OWN_OUTPUT, NEEDS_DX, STANDARDIZE = range(1, 10)
 OWN, SEPARATE, SIZE, MASK = range(10, 14)
 # columns of Stage.counters
 UPDATES, SKIPPED = range(2)

@@ -1,7 +1,9 @@
-"""Columns of the tables of `streamrnn.kernels.schedule` and `experts.memory`, for those too who need no kernels."""
+"""Columns of the tables of `streamrnn.kernels` that those read too who need nothing compiled."""
 
 NO_TIME = -(2**63)  # in the place of a frame's time that is not known
 
+READOUT = 16  # kinds below are cells, those from here on readouts: their places in the tables, see `kernels.cells`
+KIND = 0  # column of Stage.config
 # columns of Schedule.config
 WINDOW, ACCUMULATE, DELAY = range(3)
 # columns of Schedule.streams

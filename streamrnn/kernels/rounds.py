@@ -15,7 +15,7 @@ NONE = -1
 
 @kernel
 def group(streams, newest, order, starts):
-    """Numbers of rows by stream: of the k-th stream they are order[starts[k] : starts[k + 1]]. Returns how many streams.
+    """Rows by stream: of the k-th stream they are order[starts[k] : starts[k + 1]]. Returns how many streams.
 
     streams (n,): of each row; newest (streams,): NONE, before and after.
     """
@@ -85,4 +85,3 @@ def count_before(frames, counts):
         counts[k, INPUTS], counts[k, TARGETS] = inputs, targets
         inputs += 1 if frames[k, FLAGS] & INPUT else 0
         targets += 1 if frames[k, FLAGS] & SCORED else 0
-

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamrnn.kernels.buffers import KIND, READOUT, Stage
 from streamrnn.kernels.cells import CELLS
 from streamrnn.kernels.columns import (
     CLOSED,
     COUNT,
     FRAMES,
     FREE,
+    KIND,
     LEARNED,
     PRESENTED,
+    READOUT,
     SLOT,
     STARTED,
     TARGETS,
@@ -26,6 +27,7 @@ from streamrnn.kernels.columns import (
 )
 
 if TYPE_CHECKING:
+    from streamrnn.kernels.buffers import Stage
     from streamrnn.kernels.schedule import Schedule
 
 OWN = dict.fromkeys(name for cell in CELLS.values() for name in cell.own)
@@ -73,7 +75,7 @@ def statistics(stats: np.ndarray) -> np.ndarray:
     return np.concatenate([frames, means, 0 * means, deviations, unknown, 0 * means], axis=-1)
 
 
-def remembered(stage: Stage, kept: np.ndarray) -> np.ndarray:
+def remembered(stage: "Stage", kept: np.ndarray) -> np.ndarray:
     """What a stage remembers (..., numbers), of a layer as it is. Raises ValueError as `checked`."""
     return checked(kept) if stage.config[KIND] >= READOUT else kept
 

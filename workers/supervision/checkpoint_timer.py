@@ -1,7 +1,8 @@
 """When the next checkpoint is to begin: after a time or a number of frames, or when catching up would take too long.
 
 After a failure the frames behind the last checkpoint go through again, as fast as they can. That takes about as long as
-the busiest worker was busy with them, so this is what is measured.
+the busiest worker was busy with them, so this is what is measured. A checkpoint is begun as much earlier as it takes:
+until it is complete, the one before it counts.
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,8 +45,12 @@ class CheckpointTimer:
         return (
             0 < waits <= passed
             or 0 < state.checkpoint_frames <= frames
-            or 0 < state.recovery_seconds <= self.catching_up(workers.values())
+            or 0 < state.recovery_seconds <= self.catching_up(workers.values()) + self.lead(state)
         )
+
+    def lead(self, state: State) -> float:
+        """Seconds before catching up would take too long that a checkpoint is begun."""
+        return min(self.cost, state.recovery_seconds / 2)
 
 
 def busy(worker: WorkerHandle) -> float:
