@@ -9,6 +9,7 @@ ours in the step alone. All are warm; they take turns, each until the device is 
 from benchmarks.shared.measure import Row, faster, seconds
 
 # isort: split
+import gc
 from collections.abc import Callable, Iterator
 from itertools import product
 from statistics import median
@@ -38,6 +39,7 @@ SPAN, TURNS, LONGEST = (
     0.05 if SIMULATED else 1.0,
 )  # seconds of a turn, turns, seconds after which none is begun
 CORE_MOST = 4e11  # operations of a piece of work that one core is asked for
+GRID_ROWS = 65_535  # of a launch: some kernels have one for each frame of a block
 SHARE = 0.85  # of the memory, that ours may take
 CELL, CUDNN, COMPILED = "torch LSTMCell, eager", "cuDNN, 16 frames at once", "torch.compile of LSTMCell"
 LIVE, CORE = "torch LSTMCell, from the host", "one core"
@@ -85,6 +87,8 @@ def room(streams: int, units: int, block: int) -> int:
 
 def fits(streams: int, units: int, block: int) -> str:
     """Why it does not, or ""."""
+    if block > GRID_ROWS:
+        return f"{block:,} frames of a block, where a launch takes {GRID_ROWS:,}"
     needed, free = room(streams, units, block), psutil.virtual_memory().available
     if needed > SHARE * free:
         return f"needs {needed / 2**30:.1f} GiB here, where {free / 2**30:.1f} are free"
@@ -260,6 +264,7 @@ def rows(sizes: Sizes, left_out: list[str], late: Callable[[], bool]) -> Iterato
 
 def free() -> None:
     """Give back the device's memory of what is no longer used."""
+    gc.collect()
     if peer:
         peer.clear()
     cuda.synchronize()

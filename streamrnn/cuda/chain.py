@@ -92,8 +92,8 @@ class Chain:
         assert isinstance(readout, Readout)
         self.segment.take_frames(frames, self.schedule.where[:count])
         met = int(np.count_nonzero(frames[:, FLAGS] & SCORED))
-        said = self._losses.there[:count]
-        given = self._targets.give(targets[:met] if len(targets) else targets)
+        said = self._losses.rows(count)
+        given = self._targets.give(targets[:met]) if len(targets) else self._targets.rows(0)
         readout.score(self.segment, given, said)
         losses[:] = self._losses.fetch(said)
         return met
