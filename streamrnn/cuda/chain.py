@@ -93,8 +93,8 @@ class Chain:
         assert isinstance(readout, Readout)
         self.segment.take_frames(frames, self.schedule.where[:count])
         met = int(np.count_nonzero(frames[:, FLAGS] & SCORED))
-        said = self._losses.there[:count]
-        given = self._targets.give(targets[:met] if len(targets) else targets)
+        said = self._losses.rows(count)
+        given = self._targets.give(targets[:met]) if len(targets) else self._targets.rows(0)
         readout.score(self.segment, given, said)
         losses[:] = self._losses.fetch(said)
         return met
@@ -143,8 +143,6 @@ class Chain:
 
     def _update(self, stage: Layer | Readout, group: int, windows: int) -> None:
         counters, params = self.schedule.counters, stage.at["params"]
-        if not params.size:
-            return
         if counters[LEARNED] < counters[CLOSED]:
             kept = stage.at["versions"][counters.item(APPLIED) % stage.host.versions.shape[0]]
             launch(stages.copy, params.shape, self.stream, params, kept)

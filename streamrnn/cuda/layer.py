@@ -1,19 +1,39 @@
 """A layer on a device: frames forward, windows back."""
 
+from functools import lru_cache
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from streamrnn.cuda import products, stages, units
-from streamrnn.cuda.memory import Memory, empty
+from streamrnn.cuda.memory import VIEWS, Memory, empty, first_rows, turned
 from streamrnn.cuda.products import blocks
 from streamrnn.cuda.segment import Part, Segment
 from streamrnn.cuda.stages import launch
 from streamrnn.cuda.windows import NEWEST, TOKENS, VECTORS, Together, Windows
 from streamrnn.kernels.buffers import HIDDEN, INPUTS, KIND, NEEDS_DX, OUTPUTS, OWN_OUTPUT, SEPARATE, WINDOW, Stage
 from streamrnn.kernels.cells import CELLS
+
+
+class Rows(NamedTuple):
+    """Views of what a layer has for the rows of windows that are learned from together."""
+
+    X: Any
+    before: Any
+    after: Any
+    A: Any
+    dH: Any
+    dx: Any
+    dz: Any
+    du: Any
+    X_turned: Any
+    before_turned: Any
+    after_turned: Any
+    carry: Any
+    carry_of_h: Any
+    du_at: list[Any]  # those of frame t of each window
 
 
 class Layer(Memory):
@@ -39,6 +59,17 @@ class Layer(Memory):
         self.A, self.carry = empty(rows, self.cell.tape * H), empty(2, rows, H)
         self.dz = empty(rows, G)
         self.du = empty(rows, G) if host.config[SEPARATE] else self.dz
+        self.first = first_rows(self.z), first_rows(self.hidden), first_rows(self.at["output"])
+        self.rows_of = lru_cache(VIEWS)(self._rows)
+
+    def _rows(self, frames: int, count: int) -> Rows:
+        """Of that many windows of so many frames each."""
+        n = frames * count
+        arrays = self.X, self.before, self.after, self.A, self.dH, self.dx, self.dz, self.du
+        X, before, after, A, dH, dx, dz, du = (array[:n] for array in arrays)
+        carry, du_at = self.carry[:, :count], [du[t::frames] for t in range(frames)]
+        sides = turned(X), turned(before), turned(after)
+        return Rows(X, before, after, A, dH, dx, dz, du, *sides, carry, carry[0], du_at)
 
     def _named(self, flat: Any) -> list[Any]:
         """W_xh, W_hh, b_h, the cell's own, W_hy and b_y as views of flat parameters; see `kernels.stage.cell_views`."""
@@ -55,19 +86,19 @@ class Layer(Memory):
         """The outputs (n, O) of the planned frames; inputs are tokens or X (n, I). All on the device."""
         plan, n = segment.plan, segment.plan.shape[0]
         W_xh, _, b_h, _, W_hy, b_y = self.params
+        z, hidden, output = (first(n) for first in self.first)
         launch(stages.start_sums, (self.z.shape[1], n), self.stream, plan, tokens, W_xh, b_h, self.z)
         if not tokens:
-            products.launch_product(X, W_xh, self.z[:n], self.stream)
+            products.launch_product(X, W_xh, z, self.stream)
         for part in segment.parts:
             self._keep_inputs(segment, part, X, tokens)
             self._go_through(segment, part)
             places = segment.links, part.start, self.hidden, self.at["state"]
             launch(stages.finish, (self.H, part.end - part.start), self.stream, plan, *places)
         if not self.own_output:
-            return self.hidden[:n]
-        output = self.at["output"][:n]
+            return hidden
         launch(stages.spread, (self.outputs, n), self.stream, b_y, output)
-        products.launch_product(self.hidden[:n], W_hy, output, self.stream)
+        products.launch_product(hidden, W_hy, output, self.stream)
         return output
 
     def _keep_inputs(self, segment: Segment, part: Part, X: Any, tokens: bool) -> None:
@@ -108,33 +139,32 @@ class Layer(Memory):
         params = self.params if together.version == NEWEST else self.versions[together.version]
         W_xh, W_hh, _, p, W_hy, _ = params
         dW_xh, dW_hh, db_h, dp, dW_hy, db_y = self.grads[together.group]
-        X, before, A, dz, du = (each[:n] for each in (self.X, self.before, self.A, self.dz, self.du))
+        rows = self.rows_of(frames, count)
+        dz, du, carry, dx = rows.dz, rows.du, rows.carry, rows.dx
         self._gather(windows.slots, frames, n)
         dH = dY
         if self.own_output:
-            products.launch_product(self.after[:n].T, dY, dW_hy, self.stream)
+            products.launch_product(rows.after_turned, dY, dW_hy, self.stream)
             products.launch_rows(dY, db_y, self.stream)
-            dH = self.dH[:n]
+            dH = rows.dH
             launch(stages.clear, (self.H, n), self.stream, dH)
             products.launch_transposed(dY, W_hy, dH, self.stream)
-        carry = self.carry[:, :count]
         for t in range(frames - 1, -1, -1):
             grid = blocks(self.H, stages.THREADS), count
             run = self.kernels.backward[grid, (stages.THREADS, 1), self.stream]
-            run(t, frames, A, before, p, dH, carry, dz, du)
+            run(t, frames, rows.A, rows.before, p, dH, carry, dz, du)
             if t > 0:
-                products.launch_transposed(du[t::frames], W_hh, carry[0], self.stream)
-        products.launch_product(before.T, du, dW_hh, self.stream)
+                products.launch_transposed(rows.du_at[t], W_hh, rows.carry_of_h, self.stream)
+        products.launch_product(rows.before_turned, du, dW_hh, self.stream)
         products.launch_rows(dz, db_h, self.stream)
         if self.cell.own:
-            launch(self.kernels.own_gradient, (self.H,), self.stream, A, dz, du, dp)
+            launch(self.kernels.own_gradient, (self.H,), self.stream, rows.A, dz, du, dp)
         if inputs & TOKENS:
             kept = self.at["tokens"]
             launch(stages.add_tokens, dW_xh.shape[::-1], self.stream, kept, windows.slots, frames, dz, dW_xh)
         if not inputs & VECTORS:
             return self.dx[:0]
-        products.launch_product(X.T, dz, dW_xh, self.stream)
-        dx = self.dx[:n]
+        products.launch_product(rows.X_turned, dz, dW_xh, self.stream)
         if self.needs_dx:
             launch(stages.clear, (self.inputs, n), self.stream, dx)
             products.launch_transposed(dz, W_xh, dx, self.stream)

@@ -5,6 +5,8 @@ it is, on a table of records whose addresses are those of the device. A thread t
 whose spare room nobody else uses.
 """
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from streamrnn.cuda.compiler import SIMULATED, cuda
 from streamrnn.kernels.buffers import Stage, table_of
 
 KEPT = "params", "grads", "moments", "counters", "versions", "state", "stats", "experts", "tape", "tokens"
+
+VIEWS = 64  # of an array, that are kept
 
 
 def to_device(array: np.ndarray) -> Any:
@@ -23,6 +27,18 @@ def to_device(array: np.ndarray) -> Any:
 def empty(*shape: int, dtype: Any = np.float32) -> Any:
     """Room there, zeroed."""
     return to_device(np.zeros(shape, dtype))
+
+
+def first_rows(array: Any) -> Callable[[int], Any]:
+    """What gives the first rows of an array there; to make a view takes about as long as to launch a kernel."""
+    return lru_cache(VIEWS)(lambda count: array[:count])
+
+
+def turned(A: Any) -> Any:
+    """A (M, N).T as a view. (That of numba.cuda is a copy, by a kernel that it compiles at every call.)"""
+    if SIMULATED:
+        return A.T
+    return type(A)(shape=A.shape[::-1], strides=A.strides[::-1], dtype=A.dtype, gpu_data=A.gpu_data)
 
 
 class Memory:

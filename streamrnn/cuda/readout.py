@@ -3,7 +3,7 @@
 from typing import Any
 
 from streamrnn.cuda import products, stages
-from streamrnn.cuda.memory import Memory, empty
+from streamrnn.cuda.memory import Memory, empty, first_rows, turned
 from streamrnn.cuda.products import blocks
 from streamrnn.cuda.segment import Segment
 from streamrnn.cuda.stages import launch
@@ -27,6 +27,8 @@ class Readout(Memory):
         self.grads = [self._named(self.at["grads"][k]) for k in range(host.grads.shape[0])]
         self.versions = [self._named(self.at["versions"][k]) for k in range(host.versions.shape[0])]
         self.X, self.dx, self.D = empty(rows, self.inputs), empty(rows, self.inputs), empty(rows, self.outputs)
+        self.first_outputs, self.first_inputs = first_rows(self.at["output"]), first_rows(self.X)
+        self.first = first_rows(self.dx), first_rows(self.D)
 
     def _named(self, flat: Any) -> list[Any]:
         """W_hy (I, O) and b_y (O,) as views of flat parameters; experts have none."""
@@ -38,7 +40,7 @@ class Readout(Memory):
     def forward(self, segment: Segment, X: Any, tokens: bool) -> Any:
         """The outputs (n, O) of the planned frames of inputs X (n, I), in the units of the network, on the device."""
         plan, n, tape = segment.plan, segment.plan.shape[0], self.at["tape"]
-        output = self.at["output"][:n]
+        output = self.first_outputs(n)
         if self.experts:
             launch(stages.keep_for_experts, (self.inputs, n), self.stream, plan, X, self.at["input"], tape)
             return output
@@ -62,7 +64,7 @@ class Readout(Memory):
     def backward(self, together: Together, windows: Windows, dY: Any, inputs: int) -> Any:
         """Take windows back from what `score` noted; returns the gradients of their inputs, dx (n, I)."""
         n, frames, tape = together.rows, together.frames, self.at["tape"]
-        dx, D, X = self.dx[:n], self.D[:n], self.X[:n]
+        (dx, D), X = (first(n) for first in self.first), self.first_inputs(n)
         places = tape, windows.slots, frames
         if self.experts:
             launch(stages.gather_shares, (self.inputs, n), self.stream, *places, 0, self.inputs, windows.shares, dx)
@@ -72,7 +74,7 @@ class Readout(Memory):
         at = self.window * (self.inputs + self.outputs)
         launch(stages.gather, (self.inputs, n), self.stream, *places, 0, 0, self.inputs, X)
         launch(stages.gather_shares, (self.outputs, n), self.stream, *places, at, self.outputs, windows.shares, D)
-        products.launch_product(X.T, D, dW_hy, self.stream)
+        products.launch_product(turned(X), D, dW_hy, self.stream)
         products.launch_rows(D, db_y, self.stream)
         launch(stages.clear, (self.inputs, n), self.stream, dx)
         products.launch_transposed(D, W_hy, dx, self.stream)

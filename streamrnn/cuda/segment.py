@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamrnn.cuda.compiler import cuda
+from streamrnn.cuda.memory import first_rows
 from streamrnn.kernels.buffers import PLAN_COLUMNS, PLAN_SLIDE, PLAN_STREAM
 from streamrnn.kernels.frames import COLUMNS, STREAM
 from streamrnn.kernels.rounds import LINKS, NONE, count_before, group, plan_rounds
@@ -19,11 +20,11 @@ class Mirror:
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, stream: Any) -> None:
         self.here, self.there = cuda.pinned_array(shape, dtype), cuda.device_array(shape, dtype)
-        self.stream = stream
+        self.stream, self.rows = stream, first_rows(self.there)
 
     def send(self, count: int) -> Any:
         """Its first rows; they may be written here again once the stream is through."""
-        view = self.there[:count]
+        view = self.rows(count)
         if view.size:
             view.copy_to_device(self.here[:count], stream=self.stream)
         return view
