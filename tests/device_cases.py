@@ -1,8 +1,10 @@
 """Networks and frames that are taken through the kernels of the CPU, and through a device: every number must be the same.
 
-`python device_cases.py FOLDER SEED NAME ...` takes cases through a simulated device, and writes what comes of each.
+`python device_cases.py FOLDER SEED NAME ...` takes cases through a simulated device, and writes what comes of each, and
+with what types of arguments each kernel was launched.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -244,7 +246,7 @@ def result(case: Case, make: Any, halfway: dict | None = None) -> dict[str, np.n
     for part, t in zip(hosts, schedules, strict=True):
         for k, host in enumerate(part):
             found |= {f"{len(found)} {k} {name}": array for name, array in open_windows(host, t)}
-    return found | before
+    return found if halfway else found | before
 
 
 def open_windows(host: Any, t: Any) -> Any:
@@ -398,8 +400,10 @@ def main(folder: Path, names: list[str]) -> None:
 
     for name in names:
         halfway = dict(np.load(folder / f"{name}.npz")) if CASES[name].moves else None
-        np.savez(folder / f"{name} device.npz", **result(CASES[name], Chain, halfway))
+        np.savez(folder / f"{name} simulated.npz", **result(CASES[name], Chain, halfway))
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[3:])
+    launched = {name: sorted(types, key=str) for name, types in simulator.LAUNCHED.items()}
+    Path(sys.argv[1], "launched.json").write_text(json.dumps(launched))

@@ -10,6 +10,18 @@ import threading
 
 import numpy as np
 
+LAUNCHED: dict[str, set] = {}  # by kernel, the types of what it was launched with
+
+
+def type_of(argument):
+    """What `device_code.py` makes a type of: of a number its name; of an array also its dimensions and layout."""
+    from numba import typeof
+
+    if isinstance(argument, tuple):  # a table of stages, which elsewhere is one of addresses
+        return "int64", 2, "C"
+    kind = typeof(getattr(argument, "_ary", argument))
+    return (kind.dtype.name, kind.ndim, kind.layout) if hasattr(kind, "layout") else kind.name
+
 
 def start(seed: int) -> None:
     """To be called before anything imports Numba."""
@@ -72,5 +84,14 @@ def start(seed: int) -> None:
             here.threadIdx = kernel.Dim3(*place)
             self._f(*arguments)
 
+    call = kernel.FakeCUDAKernel.__call__
+
+    def launch(self, *arguments):
+        if not self._device:
+            name = f"{self.fn.__module__}.{self.fn.__qualname__}"
+            LAUNCHED.setdefault(name, set()).add(tuple(map(type_of, arguments)))
+        return call(self, *arguments)
+
+    kernel.FakeCUDAKernel.__call__ = launch
     kernel.BlockManager.run = run
     np.ndindex = drawn  # the blocks of a grid
