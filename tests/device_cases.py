@@ -205,7 +205,9 @@ def result(case: Case, make: Any, halfway: dict | None = None) -> dict[str, np.n
     split = case.parts
     versions = net.gradient_delay if split else 0
     bounds = [(0, split), (split, len(net.stages))] if split else [(0, len(net.stages))]
-    hosts = [net.allocate(*part, net.sizes(case.streams, case.block, versions if part[0] == 0 else 0)) for part in bounds]
+    hosts = [
+        net.allocate(*part, net.sizes(case.streams, case.block, versions if part[0] == 0 else 0)) for part in bounds
+    ]
     sizes = net.sizes(case.streams, case.block)
     schedules = [new_schedule(sizes, net.accumulate, net.gradient_delay) for _ in bounds]
     shape = net.input_size, 0 if readout.classes else readout.size, readout.loss_size
@@ -306,11 +308,24 @@ LONG = {
     "a wide layer of one stream": Case("GRU 65", sr.Linear(17), ADAGRAD, inputs=33, frames=32),
     "many streams": Case("Coupled 9/18 GRU 17", sr.Gaussian(3), ADAM, streams=40, frames=400, block=100),
     "a window of one frame": Case(
-        "RNN 5 Peephole 4", sr.Gaussian(2), ADAM, streams=2, settings={"window": 1, "accumulate": 3, "gradient_delay": 1}
+        "RNN 5 Peephole 4",
+        sr.Gaussian(2),
+        ADAM,
+        streams=2,
+        settings={"window": 1, "accumulate": 3, "gradient_delay": 1},
     ),
-    "frames one by one": Case("LSTM 5 GRU 4", sr.Linear(3), RMSPROP, streams=2, block=1, settings={"standardize": True}),
+    "frames one by one": Case(
+        "LSTM 5 GRU 4", sr.Linear(3), RMSPROP, streams=2, block=1, settings={"standardize": True}
+    ),
     "few targets of vectors": Case(
-        "LSTM 4 Peephole 5", sr.Linear(2), MOMENTUM, streams=3, usual=SPARSE, frames=192, block=64, settings={"window": 5}
+        "LSTM 4 Peephole 5",
+        sr.Linear(2),
+        MOMENTUM,
+        streams=3,
+        usual=SPARSE,
+        frames=192,
+        block=64,
+        settings={"window": 5},
     ),
     "few targets of one stream": Case("GRU 4/3 RNN 5", sr.Gaussian(2), ADAM, usual=SPARSE, frames=96, block=48),
     "missing readings": Case(
@@ -350,7 +365,9 @@ LONG = {
         "Peephole 3", sr.Forecast(2, **FORECAST), ADAM, streams=2, learns=False, settings={"standardize": True}
     ),
     "long gradients": Case("LSTM 5", sr.Linear(2), ADAM, streams=2, far=1e25, frames=80),
-    "gradients left out": Case("GRU 5/3", sr.Linear(2), RMSPROP, streams=2, far=1e25, frames=80, settings={"clip_norm": None}),
+    "gradients left out": Case(
+        "GRU 5/3", sr.Linear(2), RMSPROP, streams=2, far=1e25, frames=80, settings={"clip_norm": None}
+    ),
     "a pipeline that waits long": Case(
         "Coupled 4/2 GRU 3 Peephole 5",
         sr.Softmax(3),

@@ -95,7 +95,9 @@ class Chain:
         self.segment.take_frames(frames, self.schedule.where[:count])
         met = int(np.count_nonzero(frames[:, FLAGS] & SCORED))
         said = self._losses.there[:count]
-        readout.score(self.segment, self._targets.give(targets[:met]) if len(targets) else self._targets.there[:0], said)
+        readout.score(
+            self.segment, self._targets.give(targets[:met]) if len(targets) else self._targets.there[:0], said
+        )
         losses[:] = self._losses.fetch(said)
         return met
 
