@@ -1,4 +1,4 @@
-"""Networks and frames that are taken through the kernels of the CPU, and through a device: every number must be the same.
+"""Networks and frames that go through the kernels of the CPU, and through a device: every number must be the same.
 
 `python device_cases.py FOLDER SEED NAME ...` takes cases through a simulated device, and writes what comes of each, and
 with what types of arguments each kernel was launched.
@@ -6,7 +6,9 @@ with what types of arguments each kernel was launched.
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,7 +66,7 @@ class Case(NamedTuple):
     parts: int = 0  # stages that are a part of their own, and learn as late as updates let them
     learns: bool = True  # else its learning rate is 0
     moves: bool = False  # the second half of the frames is for the device, the first is not
-    settings: dict = {}  # of the network
+    settings: Mapping = MappingProxyType({})  # of the network
 
     def network(self) -> sr.Network:
         words, below, layers = self.layers.split(), 0, []

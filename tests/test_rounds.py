@@ -1,5 +1,7 @@
 """In what order a device takes frames, against a model of it in plain Python."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ def test_rows_are_grouped_by_stream_in_the_order_of_their_first(streams):
     starts = np.full(len(streams) + 2, -9)
     count = group(np.array(streams, np.int64), newest, order, starts)
     groups = [[r for r, each in enumerate(streams) if each == stream] for stream in dict.fromkeys(streams)]
-    assert [order[a:b].tolist() for a, b in zip(starts[:count], starts[1 : count + 1], strict=True)] == groups
+    assert [order[a:b].tolist() for a, b in pairwise(starts[: count + 1])] == groups
     assert (newest == NONE).all()
 
 
@@ -52,7 +54,7 @@ def test_rounds_have_a_row_of_each_stream_at_most_and_end_where_a_window_slides(
         part = range(start, end)
         same = {r: [q for q in part if listed[q][0] == listed[r][0]] for r in part}  # rows of its stream
         rounds = [[r for r in part if same[r].index(r) == k] for k in range(max(map(len, same.values())))]
-        assert [rows[a:b].tolist() for a, b in zip(starts[:count], starts[1 : count + 1], strict=True)] == rounds
+        assert [rows[a:b].tolist() for a, b in pairwise(starts[: count + 1])] == rounds
         for r in part:
             assert links[r, BEFORE] == max((q for q in same[r] if q < r), default=NONE)
             assert links[r, LAST] == (same[r][-1] == r)

@@ -110,7 +110,7 @@ class Chain:
         return self._Y.fetch(self._output[:count])
 
     def learn(self, count: int, dY: np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """Learn from the next `count` windows that have closed; dY: their gradients, row by row, unless a readout ends it.
+        """Learn from the next `count` windows that have closed; dY: their gradients, in rows, unless a readout ends it.
 
         Gives the gradients dx (n, I) of the inputs of some of the windows, in order, which hold until the next ones.
         """
