@@ -308,7 +308,7 @@ LONG = {
         "LSTM 70", sr.Softmax(67), RMSPROP, inputs=67, tokens="tokens", streams=9, settings={"gradient_delay": 2}
     ),
     "a wide layer of one stream": Case("GRU 65", sr.Linear(17), ADAGRAD, inputs=33, frames=32),
-    "many streams": Case("Coupled 9/18 GRU 17", sr.Gaussian(3), ADAM, streams=40, frames=400, block=100),
+    "many streams": Case("Coupled 9/18 GRU 17", sr.Gaussian(3), ADAM, streams=20, frames=120, block=60),
     "a window of one frame": Case(
         "RNN 5 Peephole 4",
         sr.Gaussian(2),

@@ -1,7 +1,7 @@
 """A simulated device, in a process of its own, where threads run in any order that a device might choose.
 
 Numba's simulator has a thread of the process for each of a block, and asks all the time whether they wait. Here one
-runs at a time, up to the next barrier, in an order that is drawn: what depends on the order shows, and it takes less time.
+runs at a time, up to the next barrier, in an order that is drawn: what depends on the order shows, and it is quicker.
 """
 
 import os
