@@ -143,7 +143,7 @@ class Chain:
 
     def _update(self, stage: Layer | Readout, group: int, windows: int) -> None:
         counters, params = self.schedule.counters, stage.at["params"]
-        if counters[LEARNED] < counters[CLOSED]:
+        if params.size and counters[LEARNED] < counters[CLOSED]:
             kept = stage.at["versions"][counters.item(APPLIED) % stage.host.versions.shape[0]]
             launch(stages.copy, params.shape, self.stream, params, kept)
         stages.measure[1, ALL_LANES, self.stream](stage.table, group, windows, self._said)
