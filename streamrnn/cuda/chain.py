@@ -15,17 +15,18 @@ from streamrnn.cuda.layer import Layer
 from streamrnn.cuda.memory import empty
 from streamrnn.cuda.products import ALL_LANES
 from streamrnn.cuda.readout import Readout
+from streamrnn.cuda.room import most_rows
 from streamrnn.cuda.segment import Mirror, Segment, streams_of
 from streamrnn.cuda.stages import launch
 from streamrnn.cuda.windows import Windows, closed
 from streamrnn.kernels import chain
 from streamrnn.kernels.buffers import KIND, PLAN_SLOT, READOUT, Stage
-from streamrnn.kernels.columns import ACCUMULATE, APPLIED, CLOSED, DELAY, DUE, LEARNED, WINDOW
+from streamrnn.kernels.columns import ACCUMULATE, APPLIED, CLOSED, DELAY, DUE, LEARNED
 from streamrnn.kernels.frames import FLAGS, SCORED
 from streamrnn.kernels.schedule import Schedule, release, scan
+from streamrnn.storage.stream_state import drop_window
 
 NOTHING = np.zeros((0, 0), np.float32)
-ROWS = 4096  # frames of windows that are learned from together, at most
 
 
 class Chain:
@@ -38,8 +39,7 @@ class Chain:
     def __init__(self, hosts: Sequence[Stage], schedule: Schedule, size: int, targets: int, losses: int) -> None:
         self.schedule, self.stream = schedule, cuda.stream()
         frames, streams = schedule.plan.shape[0], schedule.streams.shape[0]
-        window, slots = int(schedule.config[WINDOW]), schedule.free.shape[0]
-        self.rows = max(window, min(ROWS, slots * window))
+        slots, self.rows = schedule.free.shape[0], most_rows(schedule)
         self.stages = [
             (Readout if host.config[KIND] >= READOUT else Layer)(host, frames, self.rows, self.stream) for host in hosts
         ]
@@ -178,3 +178,15 @@ class Chain:
         self.stream.synchronize()
         for stage in self.stages:
             stage.take_over()
+
+    def take_rates(self) -> None:
+        """Have the learning rates of the device be those of the host."""
+        for stage in self.stages:
+            stage.at["hyper"].copy_to_device(stage.host.hyper, stream=self.stream)
+
+    def drop(self, stream: int) -> None:
+        """Have nothing left of a stream; see `stream_state.drop`."""
+        drop_window(self.schedule, stream)
+        self.stream.synchronize()
+        for stage in self.stages:
+            stage.clear(stream)

@@ -11,6 +11,7 @@ import numpy as np
 
 from streamrnn.cuda.compiler import SIMULATED, cuda
 from streamrnn.kernels.buffers import Stage, table_of
+from streamrnn.storage.network_state import BY_STREAM
 
 KEPT = "params", "grads", "moments", "counters", "versions", "state", "stats", "experts", "tape", "tokens"
 
@@ -64,6 +65,13 @@ class Memory:
         """Have on the device what is in the host's arrays."""
         for name in (*KEPT, "hyper", "config"):
             self.at[name].copy_to_device(getattr(self.host, name))
+
+    def clear(self, stream: int) -> None:
+        """Have nothing left of a stream."""
+        for name in BY_STREAM:
+            if self.at[name].size:
+                row = self.at[name][stream : stream + 1]
+                row.copy_to_device(np.zeros(row.shape, row.dtype))
 
 
 def bare(array: Any) -> Any:
