@@ -1,6 +1,6 @@
-"""What a network does and says on a device, to be compared with the same on another: `python device_scenario.py DEVICE FOLDER`
-writes it as JSON, with the bits of every number, and saves a network into FOLDER/DEVICE.
+"""What networks do and say on a device, with the bits of every number, to be compared with the same on another one.
 
+`python device_scenario.py DEVICE FOLDER` writes it as JSON and saves a network into FOLDER/DEVICE, for others to load.
 In a process of its own: a simulated device needs its environment before Numba is imported.
 """
 
@@ -29,7 +29,7 @@ def network_of_vectors(device: str) -> sr.Network:
 
 
 def forecasting(device: str) -> sr.Network:
-    readout = sr.Forecast(2, lags=2, anomaly={"day": 20})
+    readout = sr.Forecast(2, lags=2, anomaly={"day": 24})
     settings = {"window": 1, "standardize": True, "predict": "next"}
     return sr.Network([sr.RNN(2, 3)], readout, sr.SGD(1e-2), **settings, device=device)
 

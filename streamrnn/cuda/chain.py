@@ -21,9 +21,10 @@ from streamrnn.cuda.stages import launch
 from streamrnn.cuda.windows import Windows, closed
 from streamrnn.kernels import chain
 from streamrnn.kernels.buffers import KIND, PLAN_SLOT, READOUT, Stage
-from streamrnn.kernels.columns import ACCUMULATE, APPLIED, CLOSED, DELAY, DUE, LEARNED
+from streamrnn.kernels.columns import ACCUMULATE, APPLIED, CLOSED, DELAY, DUE, LEARNED, SLOT
 from streamrnn.kernels.frames import FLAGS, SCORED
 from streamrnn.kernels.schedule import Schedule, release, scan
+from streamrnn.storage.network_state import BY_STREAM, BY_WINDOW
 from streamrnn.storage.stream_state import drop_window
 
 NOTHING = np.zeros((0, 0), np.float32)
@@ -94,7 +95,9 @@ class Chain:
         self.segment.take_frames(frames, self.schedule.where[:count])
         met = int(np.count_nonzero(frames[:, FLAGS] & SCORED))
         said = self._losses.there[:count]
-        readout.score(self.segment, self._targets.give(targets[:met]) if len(targets) else self._targets.there[:0], said)
+        readout.score(
+            self.segment, self._targets.give(targets[:met]) if len(targets) else self._targets.there[:0], said
+        )
         losses[:] = self._losses.fetch(said)
         return met
 
@@ -104,7 +107,7 @@ class Chain:
         if isinstance(last, Readout) and last.values:
             numbers = self._Y.fetch(last.at["presented"][: count * last.outputs])
             return numbers.view(np.float32).reshape(count, 2 * last.outputs)
-        return self._Y.fetch(self._output[:count])
+        return self._Y.fetch(self._output[:count] if count else self._Y.there[:0])
 
     def learn(self, count: int, dY: np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Learn from the next `count` windows that have closed; dY: their gradients, row by row, unless a readout ends it.
@@ -179,6 +182,32 @@ class Chain:
         for stage in self.stages:
             stage.take_over()
 
+    def bring_counters(self) -> None:
+        """Have what is counted of updates here."""
+        self.stream.synchronize()
+        for stage in self.stages:
+            stage.at["counters"].copy_to_host(stage.host.counters)
+
+    def bring_back_stream(self, stream: int) -> None:
+        """Have the arrays of the host be those of the device where they are a stream's."""
+        self.stream.synchronize()
+        for there, here in self._of_stream(stream):
+            there.copy_to_host(here)
+
+    def take_over_stream(self, stream: int) -> None:
+        """Have the arrays of the device be those of the host where they are a stream's."""
+        self.stream.synchronize()
+        for there, here in self._of_stream(stream):
+            there.copy_to_device(here)
+
+    def _of_stream(self, stream: int) -> Iterator[tuple[Any, np.ndarray]]:
+        """Its rows on the device and here: its state, and the tape of its open window."""
+        slot = self.schedule.streams.item(stream, SLOT)
+        for stage in self.stages:
+            yield from stage.rows(BY_STREAM, stream)
+            if slot >= 0:
+                yield from stage.rows(BY_WINDOW, slot)
+
     def take_rates(self) -> None:
         """Have the learning rates of the device be those of the host."""
         for stage in self.stages:
@@ -189,4 +218,5 @@ class Chain:
         drop_window(self.schedule, stream)
         self.stream.synchronize()
         for stage in self.stages:
-            stage.clear(stream)
+            for there, _ in stage.rows(BY_STREAM, stream):
+                there.copy_to_device(np.zeros(there.shape, there.dtype))

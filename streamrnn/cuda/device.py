@@ -3,10 +3,7 @@
 Nothing may start the driver in a process that others are forked from.
 """
 
-import multiprocessing
 import re
-from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from typing import Any
 
@@ -31,10 +28,7 @@ def gpu(device: str) -> Any:
     """The GPU of that name: within a `with` of it, memory and kernels are its own. Raises DeviceError."""
     if wrong := problem(device):
         raise DeviceError(wrong)
-    from numba import config
-
-    if not config.ENABLE_CUDASIM and not find_spec("numba_cuda"):  # type: ignore[attr-defined]
-        raise DeviceError(f"{device}: what a GPU needs is not installed: {INSTALL}")
+    check_installed(device)
     from streamrnn.cuda.compiler import cuda
 
     try:
@@ -46,6 +40,14 @@ def gpu(device: str) -> Any:
         there = " and ".join(f"cuda:{k}" for k in range(count)) or "none"
         raise DeviceError(f"{device}: there is no such GPU here; there is {there}")
     return cuda.gpus[number]
+
+
+def check_installed(device: str) -> None:
+    """Raises DeviceError where the packages are missing that a GPU needs."""
+    from numba import config
+
+    if not config.ENABLE_CUDASIM and not find_spec("numba_cuda"):  # type: ignore[attr-defined]
+        raise DeviceError(f"{device}: what a GPU needs is not installed: {INSTALL}")
 
 
 def check_room(device: str, needed: int) -> None:
@@ -60,13 +62,6 @@ def check_room(device: str, needed: int) -> None:
             f"{device}: {wanted} of its memory are needed and {there} are free: have fewer streams, units or a smaller "
             "window on it, or stop what else uses it"
         )
-
-
-def check_elsewhere(needed: Mapping[str, int]) -> None:
-    """`check_room` of several devices, in a process of its own. Raises DeviceError."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        for device, count in needed.items():
-            pool.submit(check_room, device, count).result()
 
 
 def _line(error: Exception) -> str:

@@ -140,7 +140,11 @@ class Layer(Memory):
     def _gather(self, slots: Any, frames: int, n: int) -> None:
         """Have the rows of windows one after another: inputs, hidden states, what the cell keeps."""
         needed = self.cell.tape * self.H
-        wanted = [(0, 0, self.inputs, self.X), (self.at_hidden, 0, self.H, self.before), (self.at_own, 0, needed, self.A)]
+        wanted = [
+            (0, 0, self.inputs, self.X),
+            (self.at_hidden, 0, self.H, self.before),
+            (self.at_own, 0, needed, self.A),
+        ]
         if self.own_output:
             wanted.append((self.at_hidden, 1, self.H, self.after))
         for at, first, width, out in wanted:

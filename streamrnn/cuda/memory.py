@@ -5,13 +5,13 @@ it is, on a table of records whose addresses are those of the device. A thread t
 whose spare room nobody else uses.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from streamrnn.cuda.compiler import SIMULATED, cuda
 from streamrnn.kernels.buffers import Stage, table_of
-from streamrnn.storage.network_state import BY_STREAM
 
 KEPT = "params", "grads", "moments", "counters", "versions", "state", "stats", "experts", "tape", "tokens"
 
@@ -66,12 +66,11 @@ class Memory:
         for name in (*KEPT, "hyper", "config"):
             self.at[name].copy_to_device(getattr(self.host, name))
 
-    def clear(self, stream: int) -> None:
-        """Have nothing left of a stream."""
-        for name in BY_STREAM:
+    def rows(self, names: Iterable[str], number: int) -> Iterator[tuple[Any, np.ndarray]]:
+        """Row `number` of arrays, there and here; of those that have something in them."""
+        for name in names:
             if self.at[name].size:
-                row = self.at[name][stream : stream + 1]
-                row.copy_to_device(np.zeros(row.shape, row.dtype))
+                yield self.at[name][number : number + 1], getattr(self.host, name)[number : number + 1]
 
 
 def bare(array: Any) -> Any:

@@ -182,7 +182,11 @@ def kernels_of(name: str) -> CellKernels:
 
         carry (2, windows, H): gradients of h and c from the frame behind, become what reaches both directly.
         """
-        kept, h, own = cuda.local.array(TAPE, float32), cuda.local.array(1, float32), cuda.local.array(OWN_ROOM, float32)
+        kept, h, own = (
+            cuda.local.array(TAPE, float32),
+            cuda.local.array(1, float32),
+            cuda.local.array(OWN_ROOM, float32),
+        )
         dh, dc = cuda.local.array(1, float32), cuda.local.array(1, float32)
         dz_own, du_own = cuda.local.array(GATES, float32), cuda.local.array(GATES, float32)
         j, w = cuda.grid(2)

@@ -85,4 +85,3 @@ def count_before(frames, counts):
         counts[k, INPUTS], counts[k, TARGETS] = inputs, targets
         inputs += 1 if frames[k, FLAGS] & INPUT else 0
         targets += 1 if frames[k, FLAGS] & SCORED else 0
-

@@ -8,7 +8,7 @@ import numpy as np
 from streamrnn.cuda import device as devices
 from streamrnn.kernels import chain, stage
 from streamrnn.kernels.buffers import Stage, table_of
-from streamrnn.kernels.frames import FLAGS, SCORED
+from streamrnn.kernels.frames import SCORED
 from streamrnn.storage import stream_state
 
 
@@ -62,9 +62,7 @@ class OnDevice:
             self.chain = Chain(stages, buffers.schedule, *sizes)
         self.away = True  # whether what is in force is there
 
-    def step(
-        self, stream: int, flags: int, token: int, before: bool, answer: int, time: int
-    ) -> None:
+    def step(self, stream: int, flags: int, token: int, before: bool, answer: int, time: int) -> None:
         """One frame, see `kernels.chain.step`."""
         buffer, frames = self.buffers, self.buffers.frames[:2]
         scored = before or flags & SCORED

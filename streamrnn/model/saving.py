@@ -66,9 +66,7 @@ def taken(net: "Network") -> tuple[bytes, list[network_state.Tensors]]:
     return msgspec.msgpack.encode((manifest_of(net), name, None if losses is None else losses.tolist())), kept
 
 
-def made_again(
-    kind: "type[Network]", facts: bytes, kept: list[network_state.Tensors], device: str = CPU
-) -> "Network":
+def made_again(kind: "type[Network]", facts: bytes, kept: list[network_state.Tensors], device: str = CPU) -> "Network":
     """The network from what `taken` gave: `save` and `load` in memory; on the CPU where the device cannot be used."""
     manifest, name, losses = msgspec.msgpack.decode(facts, type=tuple[Manifest, str | None, list[float] | None])
     places = {"fresh": False, "streams": max(1, len(manifest.streams))}
