@@ -116,7 +116,7 @@ class DeviceLoop:
         number, queue = self.schedule.counters.item(LEARNED), self.schedule.queue
         frames = queue[np.arange(number, number + count) % len(queue), FRAMES].tolist()
         for dX in self.chain.learn(count, dY):
-            while len(dX):
+            while self.links.sockets[loop.GRADIENTS_OUT] and len(dX):
                 own, dX = dX[: frames[0]], dX[frames.pop(0) :]
                 loop.send_gradient(self.links, number, own)
                 number += 1

@@ -18,10 +18,10 @@ from streamrnn.cuda.readout import Readout
 from streamrnn.cuda.room import most_rows
 from streamrnn.cuda.segment import Mirror, Segment, streams_of
 from streamrnn.cuda.stages import launch
-from streamrnn.cuda.windows import Windows, closed
+from streamrnn.cuda.windows import TOKENS, VECTORS, Windows, closed, inputs_of
 from streamrnn.kernels import chain
-from streamrnn.kernels.buffers import KIND, PLAN_SLOT, READOUT, Stage
-from streamrnn.kernels.columns import ACCUMULATE, APPLIED, CLOSED, DELAY, DUE, LEARNED, SLOT
+from streamrnn.kernels.buffers import KIND, PLAN_ROW, PLAN_SLOT, READOUT, Stage
+from streamrnn.kernels.columns import ACCUMULATE, APPLIED, CLOSED, DELAY, DUE, LEARNED, SLOT, WINDOW
 from streamrnn.kernels.frames import FLAGS, SCORED
 from streamrnn.kernels.schedule import Schedule, release, scan
 from streamrnn.storage.network_state import BY_STREAM, BY_WINDOW
@@ -40,13 +40,13 @@ class Chain:
     def __init__(self, hosts: Sequence[Stage], schedule: Schedule, size: int, targets: int, losses: int) -> None:
         self.schedule, self.stream = schedule, cuda.stream()
         frames, streams = schedule.plan.shape[0], schedule.streams.shape[0]
-        slots, self.rows = schedule.free.shape[0], most_rows(schedule)
+        slots, window, self.rows = schedule.free.shape[0], int(schedule.config[WINDOW]), most_rows(schedule)
         self.stages = [
             (Readout if host.config[KIND] >= READOUT else Layer)(host, frames, self.rows, self.stream) for host in hosts
         ]
         first, last = self.stages[0], self.stages[-1]
-        self.segment = Segment(streams, frames, self.stream)
-        self.vectors = np.zeros(slots, bool)  # whether the inputs of a window are vectors
+        self.segment = Segment(streams, frames, slots, window, self.stream)
+        self.inputs = inputs_of(schedule, hosts[0].tokens)
         self.windows = Windows(self._mirror(slots, dtype=np.int64), self._mirror(slots))
         self._said = empty(2, dtype=np.float64)
         self._vectors, self._targets = self._mirror(frames, size, dtype=np.float64), None
@@ -69,7 +69,8 @@ class Chain:
             return end, 0
         plan, segment = self.schedule.plan[:inputs], self.segment
         tokens = not len(vectors) and not len(X)
-        self.vectors[plan[:, PLAN_SLOT]] = not tokens
+        self.inputs[plan[plan[:, PLAN_ROW] == 0, PLAN_SLOT]] = 0
+        self.inputs[plan[:, PLAN_SLOT]] |= TOKENS if tokens else VECTORS
         segment.take_plan(plan)
         x = None
         if len(vectors):
@@ -110,19 +111,18 @@ class Chain:
         return self._Y.fetch(self._output[:count] if count else self._Y.there[:0])
 
     def learn(self, count: int, dY: np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """Learn from the next `count` windows that have closed; dY: their gradients, row by row, unless a readout ends it.
+        """Learn from the next `count` windows that have closed; dY: their gradients, row by row, unless a readout does.
 
         Gives the gradients dx (n, I) of the inputs of some of the windows, in order, which hold until the next ones.
         """
         t, at = self.schedule, 0
         versions = max(1, self.stages[0].host.versions.shape[0])
-        for together in list(closed(t, count, versions, self.vectors, self.rows)):
+        for together in list(closed(t, count, versions, self.inputs, self.rows)):
             self.windows.take(together)
             given = None if dY is None else self._dY.give(dY[at : at + together.rows])
             at += together.rows
             for k in range(len(self.stages) - 1, -1, -1):
-                tokens = k == 0 and not together.vectors
-                given = self.stages[k].backward(together, self.windows, given, tokens)
+                given = self.stages[k].backward(together, self.windows, given, VECTORS if k else together.inputs)
             for slot in together.slots:
                 release(t, slot)
             t.counters[LEARNED] += len(together.slots)
@@ -179,6 +179,7 @@ class Chain:
     def take_over(self) -> None:
         """Have the arrays of the device be those of the host."""
         self.stream.synchronize()
+        self.inputs = inputs_of(self.schedule, self.stages[0].host.tokens)
         for stage in self.stages:
             stage.take_over()
 
@@ -199,6 +200,9 @@ class Chain:
         self.stream.synchronize()
         for there, here in self._of_stream(stream):
             there.copy_to_device(here)
+        first = self.stages[0]
+        first.at["tokens"].copy_to_host(first.host.tokens)
+        self.inputs = inputs_of(self.schedule, first.host.tokens)
 
     def _of_stream(self, stream: int) -> Iterator[tuple[Any, np.ndarray]]:
         """Its rows on the device and here: its state, and the tape of its open window."""

@@ -11,10 +11,12 @@ one thread of the process. Their bits are then those of a device.
 from collections.abc import Callable
 from typing import Any
 
-from numba import config, cuda
+from numba import config
+from numba import cuda as numba_cuda
 
 from streamrnn.kernels.cache import CACHE_FOLDER
 
+cuda: Any = numba_cuda
 SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
 
 

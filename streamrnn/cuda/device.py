@@ -1,6 +1,5 @@
-"""Which device stages run on. numba.cuda is imported where one is asked for, and the driver started where one is opened.
-
-Nothing may start the driver in a process that others are forked from.
+"""Which device stages run on. numba.cuda is imported where one is asked for, and the driver started where one is used:
+in no process that others are forked from.
 """
 
 import re

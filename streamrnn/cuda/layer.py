@@ -11,7 +11,7 @@ from streamrnn.cuda.memory import Memory, empty
 from streamrnn.cuda.products import blocks
 from streamrnn.cuda.segment import Part, Segment
 from streamrnn.cuda.stages import launch
-from streamrnn.cuda.windows import NEWEST, Together, Windows
+from streamrnn.cuda.windows import NEWEST, TOKENS, VECTORS, Together, Windows
 from streamrnn.kernels.buffers import HIDDEN, INPUTS, KIND, NEEDS_DX, OUTPUTS, OWN_OUTPUT, SEPARATE, WINDOW, Stage
 from streamrnn.kernels.cells import CELLS
 
@@ -71,15 +71,17 @@ class Layer(Memory):
 
     def _keep_inputs(self, segment: Segment, part: Part, X: Any, tokens: bool) -> None:
         """Into the tapes of windows, which slide before if they must."""
-        plan, tape, kept, count = segment.plan, self.at["tape"], self.at["tokens"], part.end - part.start
+        plan, links, tape, kept = segment.plan, segment.links, self.at["tape"], self.at["tokens"]
+        count = part.end - part.start
         if part.slides:
             W, needed = self.window, self.cell.tape * self.H
             for at, rows, width in ((0, W, self.inputs), (self.at_hidden, W + 1, self.H), (self.at_own, W, needed)):
                 launch(stages.slide, (width, count), self.stream, plan, part.start, at, rows, width, tape)
             launch(stages.slide_tokens, (count,), self.stream, plan, part.start, part.end, kept)
         x = self.z if tokens else X
-        launch(stages.keep_inputs, (self.inputs, count), self.stream, plan, part.start, tokens, x, self.inputs, tape)
-        launch(stages.keep_tokens, (count,), self.stream, plan, part.start, part.end, tokens, kept)
+        shape = self.inputs, count
+        launch(stages.keep_inputs, shape, self.stream, plan, links, part.start, tokens, x, self.inputs, tape)
+        launch(stages.keep_tokens, (count,), self.stream, plan, links, part.start, part.end, tokens, kept)
 
     def _go_through(self, segment: Segment, part: Part) -> None:
         """Hidden states, round after round, or those of one stream in one launch where it fits on the device."""
@@ -97,10 +99,10 @@ class Layer(Memory):
             run = self.kernels.forward[grid, (units.UNITS, units.SIDE), self.stream]
             run(plan, links, rows, first, last - first, *shared)
 
-    def backward(self, together: Together, windows: Windows, dY: Any, tokens: bool) -> Any:
+    def backward(self, together: Together, windows: Windows, dY: Any, inputs: int) -> Any:
         """Take windows back, whose gradients are the rows of dY (n, O); returns those of their inputs, dx (n, I).
 
-        tokens: the inputs are tokens, which have none.
+        inputs: what these are; tokens have none.
         """
         n, frames, count = together.rows, together.frames, len(together.slots)
         params = self.params if together.version == NEWEST else self.versions[together.version]
@@ -126,9 +128,10 @@ class Layer(Memory):
         products.launch_rows(dz, db_h, self.stream)
         if self.cell.own:
             launch(self.kernels.own_gradient, (self.H,), self.stream, A, dz, du, dp)
-        if tokens:
+        if inputs & TOKENS:
             kept = self.at["tokens"]
             launch(stages.add_tokens, dW_xh.shape[::-1], self.stream, kept, windows.slots, frames, dz, dW_xh)
+        if not inputs & VECTORS:
             return self.dx[:0]
         products.launch_product(X.T, dz, dW_xh, self.stream)
         dx = self.dx[:n]

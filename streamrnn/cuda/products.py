@@ -8,14 +8,16 @@ from typing import Any
 
 from numba import float32
 
-from streamrnn.cuda.compiler import cuda, device_function, device_kernel
+from streamrnn.cuda.compiler import SIMULATED, cuda, device_function, device_kernel
 from streamrnn.kernels.instructions import fma
 from streamrnn.kernels.tiles import LANES
 
-TILE = 32  # rows and columns of C that a block of threads owns, and as many terms at a time
-SIDE = 16  # threads along each side of a block: each owns 2 x 2 sums
+SIDE = 2 if SIMULATED else 16  # threads along each side of a block: each owns 2 x 2 sums
+TILE = 2 * SIDE  # rows and columns of C that a block owns, and as many terms at a time
 ALL_LANES = 4 * LANES  # of a dot product
 ROWS, COLUMNS = 4, 4  # of C, that ALL_LANES threads own together
+SUMS = ROWS * COLUMNS
+TILE_ROOM, LANES_ROOM = TILE + 1, ALL_LANES + 1  # one more, so that a column lies in different banks of shared memory
 ZERO = float32(0)
 
 
@@ -47,7 +49,7 @@ def launch_rows(A: Any, c: Any, stream: Any) -> None:
 @device_kernel
 def add_product(A, B, C):
     """Tiles of A and B go through shared memory; the last one may have fewer terms, and none are put in their place."""
-    a = cuda.shared.array((TILE, TILE + 1), float32)
+    a = cuda.shared.array((TILE, TILE_ROOM), float32)
     b = cuda.shared.array((TILE, TILE), float32)
     x, y = cuda.threadIdx.x, cuda.threadIdx.y
     top, left = cuda.blockIdx.y * TILE, cuda.blockIdx.x * TILE
@@ -86,7 +88,7 @@ def add_transposed(A, B, C):
 
     Of rows and columns beyond the last, the last is computed again and left out.
     """
-    lanes = cuda.shared.array((ROWS * COLUMNS, ALL_LANES + 1), float32)
+    lanes = cuda.shared.array((SUMS, LANES_ROOM), float32)
     sums = cuda.local.array((ROWS, COLUMNS), float32)
     a, b = cuda.local.array(ROWS, float32), cuda.local.array(COLUMNS, float32)
     lane, N = cuda.threadIdx.x, A.shape[1]
@@ -112,7 +114,7 @@ def add_transposed(A, B, C):
             lanes[i * COLUMNS + j, lane] = sums[i, j]
     cuda.syncthreads()
     row, column = top + lane // COLUMNS, left + lane % COLUMNS
-    if lane < ROWS * COLUMNS and row <= last_row and column <= last_column:
+    if lane < SUMS and row <= last_row and column <= last_column:
         total = folded(lanes[lane])
         for n in range(vectors, N):
             total = fma(A[row, n], B[column, n], total)

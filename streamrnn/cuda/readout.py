@@ -44,8 +44,11 @@ class Readout(Memory):
         W_hy, b_y = self.params
         launch(stages.spread, (self.outputs, n), self.stream, b_y, output)
         products.launch_product(X, W_hy, output, self.stream)
-        launch(stages.keep_inputs, (self.inputs, n), self.stream, plan, 0, False, X, self.inputs, tape)
-        launch(stages.activate, (n,), self.stream, self.table, plan, self.outputs, self.inputs, self.window)
+        links, sizes = segment.links, (self.outputs, self.inputs, self.window)
+        for start, end, *_ in segment.parts:
+            shape = self.inputs, end - start
+            launch(stages.keep_inputs, shape, self.stream, plan, links, start, False, X, self.inputs, tape)
+            launch(stages.activate, shape[1:], self.stream, self.table, plan, links, start, end, *sizes)
         return output
 
     def score(self, segment: Segment, targets: Any, losses: Any) -> None:
@@ -55,7 +58,7 @@ class Readout(Memory):
         frames = segment.frames, segment.where, segment.counts
         run(self.lanes, count, *frames, targets, losses, segment.order, segment.starts, segment.streams)
 
-    def backward(self, together: Together, windows: Windows, dY: Any, tokens: bool) -> Any:
+    def backward(self, together: Together, windows: Windows, dY: Any, inputs: int) -> Any:
         """Take windows back from what `score` noted; returns the gradients of their inputs, dx (n, I)."""
         n, frames, tape = together.rows, together.frames, self.at["tape"]
         dx, D, X = self.dx[:n], self.D[:n], self.X[:n]

@@ -16,6 +16,7 @@ from streamrnn.kernels.buffers import (
 from streamrnn.kernels.cells import CELLS
 from streamrnn.kernels.columns import WINDOW
 from streamrnn.kernels.frames import COLUMNS
+from streamrnn.kernels.rounds import LINKS
 from streamrnn.kernels.schedule import Schedule
 
 ROWS = 4096  # frames of windows that are learned from together, at most
@@ -41,7 +42,7 @@ def bytes_of(hosts: Sequence[Stage], schedule: Schedule, size: int, targets: int
     inputs, outputs = first.config.item(INPUTS), last.config.item(OUTPUTS)
     ends = last.config[KIND] >= READOUT
     values = ends and last.presented.shape[0] > 0
-    segment = frames * DOUBLE * (PLAN_COLUMNS + COLUMNS + 9) + 2 * DOUBLE  # plan, frames, links, counts, where, orders
+    segment = frames * DOUBLE * (PLAN_COLUMNS + LINKS + COLUMNS + 7) + 2 * DOUBLE  # the last: counts, where, orders
     forward = frames * (DOUBLE * size + FLOAT * inputs + (DOUBLE if values else FLOAT) * outputs)
     scored = frames * DOUBLE * (targets + losses) if ends else 0
     back = rows * FLOAT * (inputs + outputs) + slots * (DOUBLE + FLOAT) + 2 * DOUBLE

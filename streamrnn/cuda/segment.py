@@ -11,7 +11,7 @@ import numpy as np
 from streamrnn.cuda.compiler import cuda
 from streamrnn.kernels.buffers import PLAN_COLUMNS, PLAN_SLIDE, PLAN_STREAM
 from streamrnn.kernels.frames import COLUMNS, STREAM
-from streamrnn.kernels.rounds import NONE, count_before, group, plan_rounds
+from streamrnn.kernels.rounds import LINKS, NONE, count_before, group, plan_rounds
 
 
 class Mirror:
@@ -56,12 +56,12 @@ class Part(NamedTuple):
 class Segment:
     """The newest segment."""
 
-    def __init__(self, streams: int, frames: int, stream: Any) -> None:
-        """streams: places of them; frames: of a segment at most."""
+    def __init__(self, streams: int, frames: int, slots: int, window: int, stream: Any) -> None:
+        """streams, slots: places of them; frames: of a segment at most."""
         self.newest, self.number = np.full(streams, NONE), np.zeros(frames, np.int64)
-        self.starts_here = np.zeros(frames + 2, np.int64)
+        self.starts_here, self.writers = np.zeros(frames + 2, np.int64), np.zeros((slots, window), np.int64)
         self._plan = Mirror((frames, PLAN_COLUMNS), np.int64, stream)
-        self._links, self._counts = (Mirror((frames, 2), np.int64, stream) for _ in range(2))
+        self._links, self._counts = Mirror((frames, LINKS), np.int64, stream), Mirror((frames, 2), np.int64, stream)
         self._rows, self._order = (Mirror((frames,), np.int64, stream) for _ in range(2))
         self._starts = Mirror((frames + 2,), np.int64, stream)
         self._frames, self._where = Mirror((frames, COLUMNS), np.int64, stream), Mirror((frames, 2), np.int64, stream)
@@ -80,7 +80,8 @@ class Segment:
         start = 0
         while start < len(plan):
             links, rows = self._links.here, self._rows.here
-            end, count = plan_rounds(plan, start, self.newest, links, self.number, rows, self.starts_here)
+            room = links, self.number, rows, self.starts_here
+            end, count = plan_rounds(plan, start, self.newest, self.writers, *room)
             slides = bool(plan[start:end, PLAN_SLIDE].any())
             yield Part(start, end, slides, self.starts_here[: count + 1].tolist(), count == end - start)
             start = end

@@ -27,7 +27,7 @@ from streamrnn.kernels.instructions import fma
 from streamrnn.kernels.optimizers import MOMENTS
 from streamrnn.kernels.optimizers import update as updates
 from streamrnn.kernels.readouts import dispatch as readouts
-from streamrnn.kernels.rounds import INPUTS, LAST, TARGETS
+from streamrnn.kernels.rounds import INPUTS, KEPT, LAST, TARGETS
 from streamrnn.kernels.tiles import LANES
 
 MOST_MOMENTS = max(MOMENTS.values())
@@ -71,19 +71,19 @@ def spread(b, out):
 
 
 @device_kernel
-def keep_inputs(plan, start, tokens, X, inputs, tape):
+def keep_inputs(plan, links, start, tokens, X, inputs, tape):
     """Inputs X (frames, I) of the rows from `start` on into the tapes of their windows; zeros where they are tokens."""
     j, r = cuda.grid(2)
     r += start
-    if j < inputs:
+    if j < inputs and links[r, KEPT]:
         tape[plan[r, PLAN_SLOT], plan[r, PLAN_ROW] * inputs + j] = ZERO if tokens else X[r, j]
 
 
 @device_kernel
-def keep_tokens(plan, start, end, tokens, kept):
+def keep_tokens(plan, links, start, end, tokens, kept):
     """Their tokens into kept (slots, W), -1 where there are none."""
     r = start + cuda.grid(1)
-    if r < end:
+    if r < end and links[r, KEPT]:
         kept[plan[r, PLAN_SLOT], plan[r, PLAN_ROW]] = plan[r, PLAN_TOKEN] if tokens else -1
 
 
@@ -119,13 +119,15 @@ def finish(plan, links, start, hidden, state):
 
 
 @device_kernel
-def activate(table, plan, outputs, inputs, window):
-    """The outputs of a readout, a thread for each frame, also into the tape of its window."""
-    r = cuda.grid(1)
-    if r < plan.shape[0]:
+def activate(table, plan, links, start, end, outputs, inputs, window):
+    """The outputs of a readout, a thread for each row from `start` on, also into the tape of its window."""
+    r = start + cuda.grid(1)
+    if r < end:
         s = stage_at(table, 0)
         y = s.output[r]
         readouts.activate(s.config[KIND], y)
+        if not links[r, KEPT]:
+            return
         at = window * inputs + plan[r, PLAN_ROW] * outputs
         for j in range(outputs):
             s.tape[plan[r, PLAN_SLOT], at + j] = y[j]

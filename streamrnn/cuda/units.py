@@ -14,7 +14,7 @@ from streamrnn.cuda.compiler import SIMULATED, cuda, device_function, device_ker
 from streamrnn.kernels.buffers import PLAN_BEGIN, PLAN_ROW, PLAN_SLOT, PLAN_STREAM
 from streamrnn.kernels.cells import CELLS
 from streamrnn.kernels.instructions import fma
-from streamrnn.kernels.rounds import BEFORE
+from streamrnn.kernels.rounds import BEFORE, KEPT
 
 UNITS, SIDE = (4, 2) if SIMULATED else (32, 8)  # threads of a block: units, and fours of frames
 EACH = 4  # frames that a thread has
@@ -100,6 +100,8 @@ def kernels_of(name: str) -> CellKernels:
         hidden[r, j] = kept[0]
         for k in range(1, STATE):
             state[stream, k * H + j] = kept[k]
+        if not links[r, KEPT]:
+            return
         if row == 0:
             tape[slot, at_hidden + j] = before
         tape[slot, at_hidden + (row + 1) * H + j] = kept[0]

@@ -11,6 +11,7 @@ from streamrnn.kernels.columns import ACCUMULATE, APPLIED, CLOSED, DELAY, FRAMES
 from streamrnn.kernels.schedule import Schedule
 
 NEWEST = -1  # a version: the parameters in force
+TOKENS, VECTORS = 1, 2  # what the inputs of a window are
 
 
 class Together(NamedTuple):
@@ -19,7 +20,7 @@ class Together(NamedTuple):
     frames: int  # of each
     group: int  # the gradient buffer
     version: int  # the row of older parameters, or NEWEST
-    vectors: bool  # whether inputs are vectors, not tokens
+    inputs: int  # TOKENS, VECTORS or both
     slots: list[int]
     shares: list[np.float32]  # one over the number of targets
 
@@ -42,10 +43,21 @@ class Windows:
         self.shares = self._shares.give(np.array(together.shares))
 
 
-def closed(t: Schedule, count: int, versions: int, vectors: np.ndarray, rows: int) -> Iterator[Together]:
+def inputs_of(t: Schedule, tokens: np.ndarray) -> np.ndarray:
+    """What the inputs (slots,) are of the windows that are open or not learned from; tokens (slots, W): a layer's."""
+    inputs = np.zeros(len(tokens), np.int64)
+    waiting = np.arange(t.counters[LEARNED], t.counters[CLOSED]) % len(t.queue)
+    for window in (*t.streams, *t.queue[waiting]):
+        if window[SLOT] >= 0:
+            there = tokens[window[SLOT], : window[FRAMES]] >= 0
+            inputs[window[SLOT]] = TOKENS * there.any() | VECTORS * (~there).any()
+    return inputs
+
+
+def closed(t: Schedule, count: int, versions: int, inputs: np.ndarray, rows: int) -> Iterator[Together]:
     """The next `count` windows that have closed, those together that can be, of so many rows at most.
 
-    vectors (slots,): whether a window's inputs are vectors.
+    inputs (slots,): TOKENS, VECTORS or both, and a window that has both is alone.
     """
     learned, applied, row = t.counters.item(LEARNED), t.counters.item(APPLIED), t.queue
     assert learned + count <= t.counters[CLOSED]
@@ -55,8 +67,9 @@ def closed(t: Schedule, count: int, versions: int, vectors: np.ndarray, rows: in
         version = NEWEST if window[VERSION] == applied else int(window[VERSION] % versions)
         group = int(number // t.config[ACCUMULATE] % (t.config[DELAY] + 1))
         slot, frames = window.item(SLOT), window.item(FRAMES)
-        facts = frames, group, version, bool(vectors[slot])
-        if newest is None or newest[:4] != facts or newest.rows + frames > max(rows, frames):
+        facts = frames, group, version, inputs.item(slot)
+        mixed = facts[-1] == TOKENS | VECTORS
+        if newest is None or mixed or newest[:4] != facts or newest.rows + frames > max(rows, frames):
             if newest:
                 yield newest
             newest = Together(*facts, [], [])

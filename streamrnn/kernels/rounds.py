@@ -3,12 +3,14 @@
 A **round** has at most one frame of each stream. Compiled for the CPU, which does it while it plans a segment anyway.
 """
 
-from streamrnn.kernels.buffers import PLAN_SLIDE, PLAN_STREAM
+from streamrnn.kernels.buffers import PLAN_ROW, PLAN_SLIDE, PLAN_SLOT, PLAN_STREAM
 from streamrnn.kernels.frames import FLAGS, INPUT, SCORED
 from streamrnn.kernels.jit import kernel
 
-# columns of links: the row of a row's stream before it, NONE if there is none; whether there is none behind it
-BEFORE, LAST = range(2)
+# columns of links: the row of a row's stream before it, NONE if there is none; whether there is none behind it; whether
+# its place in the tape is its own to the end: a window that ends without a target leaves its slot to another
+BEFORE, LAST, KEPT = range(3)
+LINKS = 3
 INPUTS, TARGETS = range(2)  # columns of counts: inputs and targets among the frames before a frame
 NONE = -1
 
@@ -42,11 +44,11 @@ def group(streams, newest, order, starts):
 
 
 @kernel
-def plan_rounds(plan, start, newest, links, number, rows, starts):
+def plan_rounds(plan, start, newest, writers, links, number, rows, starts):
     """Rounds of plan[start:], up to a frame whose window slides behind frames that are not in it yet, or the end.
 
     Round k has the rows rows[starts[k] : starts[k + 1]]. Returns (where it ends, how many rounds). newest (streams,):
-    NONE, before and after; number (block,): spare room.
+    NONE, before and after; writers (slots, W), number (block,): spare room.
     """
     end, count = plan.shape[0], 0
     for r in range(start, plan.shape[0]):
@@ -60,10 +62,12 @@ def plan_rounds(plan, start, newest, links, number, rows, starts):
             links[before, LAST] = 0
             number[r] = number[before] + 1
         newest[plan[r, PLAN_STREAM]] = r
+        writers[plan[r, PLAN_SLOT], plan[r, PLAN_ROW]] = r
         count = max(count, number[r] + 1)
     starts[: count + 1] = 0
     for r in range(start, end):
         newest[plan[r, PLAN_STREAM]] = NONE
+        links[r, KEPT] = writers[plan[r, PLAN_SLOT], plan[r, PLAN_ROW]] == r
         starts[number[r] + 1] += 1
     starts[0] = start
     for k in range(count):

@@ -69,11 +69,11 @@ def taken(net: "Network") -> tuple[bytes, list[network_state.Tensors]]:
 def made_again(kind: "type[Network]", facts: bytes, kept: list[network_state.Tensors], device: str = CPU) -> "Network":
     """The network from what `taken` gave: `save` and `load` in memory; on the CPU where the device cannot be used."""
     manifest, name, losses = msgspec.msgpack.decode(facts, type=tuple[Manifest, str | None, list[float] | None])
-    places = {"fresh": False, "streams": max(1, len(manifest.streams))}
+    streams = max(1, len(manifest.streams))
     try:
-        net = kind.from_spec(manifest.spec, **places, device=device)
+        net = kind.from_spec(manifest.spec, False, streams, device)
     except DeviceError:
-        net = kind.from_spec(manifest.spec, **places)
+        net = kind.from_spec(manifest.spec, False, streams)
     know(net, manifest)
     net._here()
     network_state.put(kept, net.stages, net._schedule)
