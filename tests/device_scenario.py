@@ -14,6 +14,11 @@ from typing import Any
 
 import numpy as np
 
+if __name__ == "__main__":
+    import simulator
+
+    simulator.start(seed=1)
+
 import streamrnn as sr
 
 

@@ -185,7 +185,7 @@ def add_tokens(tokens, slots, frames, dz, dW):
 
 @device_kernel
 def measure(table, group, windows, said):
-    """How an update is to be made, said (2,): its rate and the scale of its gradient. One block, a thread for a lane."""
+    """How an update is to be made, said (2,): its rate and the scale of its gradient. One block, a thread a lane."""
     lanes = cuda.shared.array(ALL_LANES, float32)
     lane, s = cuda.threadIdx.x, stage_at(table, 0)
     g = s.grads[group]
