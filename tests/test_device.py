@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -88,6 +89,14 @@ def test_devices_are_those_of_the_workers(pipeline, said):
 def test_one_device_is_for_all_workers_and_a_list_for_one_each(pipeline, devices):
     with Daemon(**PARTS, pipeline=pipeline) as daemon:
         assert parse(daemon.config.read_text()).devices == devices
+
+
+def test_the_page_about_devices_shows_a_config_that_holds():
+    page = (HERE.parent / "docs" / "devices.md").read_text()
+    shown = re.search(r"```toml\n\[pipeline\]\n(.*?)```", page, re.DOTALL)
+    with Daemon(**PARTS, pipeline=shown[1]) as daemon:
+        config = parse(daemon.config.read_text())
+    assert (config.devices, config.supervision.fallback) == (["cpu", "cuda:0"], "cpu")
 
 
 # --- a simulated device ----------------------------------------------------------------------------------------------
