@@ -14,6 +14,7 @@ from daemon import TIMEOUT, Daemon, layers, wait_for
 from device_scenario import everything, gone_on
 
 import streamrnn as sr
+from streamrnn.cli.client import status_lines
 from streamrnn.config import ConfigError, parse
 
 HERE = Path(__file__).parent
@@ -133,13 +134,11 @@ def test_a_worker_on_a_device_has_the_bits_of_the_cpu_although_it_dies(simulated
                     daemon.workers()["stages-1"].send_signal(signal.SIGKILL)
                 assert client.step(token).y.tobytes() == net.step(token, "main").tobytes()
             workers = {worker["name"]: worker for worker in client.status()["workers"]}
+            shown = [line for name, line in status_lines(client.status()) if name == "worker"]
+            assert ["on cuda:0" in line for line in shown] == [False, True, True, True, False]
             assert client.status()["recoveries"] == 1
         assert [worker["device"] for worker in workers.values()] == ["cpu", *["cuda:0"] * 3, "cpu"]
         assert [worker["device_memory"] > 0 for worker in workers.values()] == [False, True, True, True, False]
-        shown = subprocess.run(
-            [sys.executable, "-m", "streamrnn", "status", str(daemon.config)], capture_output=True, text=True
-        )
-        assert "cuda:0" in shown.stdout
         daemon.stop()
         assert sr.load(daemon.checkpoint()).parameters_sha256() == net.parameters_sha256()
         monkeypatch.delenv("PYTHONPATH")  # its checkpoint goes on on the CPU
@@ -159,7 +158,7 @@ def test_streams_leave_a_device_and_come_back(simulated):
         for name in "abaab":
             with daemon.client(TIMEOUT) as client:
                 for token in b"xy":
-                    assert client.step(token, name).y.tobytes() == net.step(token, name).tobytes()
+                    assert client.step(token, stream=name).y.tobytes() == net.step(token, name).tobytes()
         daemon.stop()
 
 

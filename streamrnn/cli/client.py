@@ -102,7 +102,8 @@ def status_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for worker in facts["workers"]:
         heard = "" if worker["heard"] is None else f"  heard {worker['heard']:.1f} s ago"
         memory = filesize.decimal(worker["memory"])
-        place = f"  {worker['device']} {filesize.decimal(worker['device_memory'])}" if worker["device"] != CPU else ""
+        away = worker.get("device", CPU) != CPU
+        place = f"  {filesize.decimal(worker['device_memory'])} on {worker['device']}" if away else ""
         yield "worker", f"{worker['name']}  {worker['does']}  pid {worker['pid']}  {memory}{place}{heard}"
 
 

@@ -24,7 +24,10 @@ def problem(device: str) -> str | None:
 
 
 def gpu(device: str) -> Any:
-    """The GPU of that name: within a `with` of it, memory and kernels are its own. Raises DeviceError."""
+    """The GPU of that name: within a `with` of it, memory and kernels are its own. Raises DeviceError.
+
+    It stays the calling thread's GPU: Numba gives memory back wherever Python drops an array, and needs one there.
+    """
     if wrong := problem(device):
         raise DeviceError(wrong)
     check_installed(device)
@@ -38,6 +41,10 @@ def gpu(device: str) -> Any:
     if number >= count:
         there = " and ".join(f"cuda:{k}" for k in range(count)) or "none"
         raise DeviceError(f"{device}: there is no such GPU here; there is {there}")
+    try:
+        cuda.select_device(number)
+    except Exception as error:
+        raise DeviceError(f"{device}: the driver cannot start it ({_line(error)})") from error
     return cuda.gpus[number]
 
 
@@ -51,10 +58,13 @@ def check_installed(device: str) -> None:
 
 def check_room(device: str, needed: int) -> None:
     """Raises DeviceError where it has less memory free than so many bytes, or cannot be used."""
-    from streamrnn.cuda.compiler import cuda
-
     with gpu(device):
-        free, _ = cuda.current_context().get_memory_info()
+        from streamrnn.cuda.compiler import SIMULATED, cuda
+
+        context = cuda.current_context()
+        if not SIMULATED:
+            context.memory_manager.deallocations.clear()  # of arrays that are gone
+        free, _ = context.get_memory_info()
     if free < needed:
         wanted, there = (f"{number / MIB:,.0f} MiB" for number in (needed, free))
         raise DeviceError(
