@@ -20,6 +20,8 @@ if __name__ == "__main__":
     simulator.start(seed=1)
 
 import streamrnn as sr
+from streamrnn.cuda import room
+from streamrnn.workers import device_loop, device_room
 
 
 def network_of_tokens(device: str, **options: Any) -> sr.Network:
@@ -100,9 +102,34 @@ def gone_on(checkpoint: Path, device: str) -> str:
     return bits(*net.run(np.random.default_rng(0).integers(0, 5, 9), stream="c")) + net.parameters_sha256()
 
 
+def arrays(part: Any, found: dict[int, int]) -> dict[int, int]:
+    """The bytes of each array of a simulated device in a part of the engine, by its identity."""
+    if type(part).__name__ == "FakeCUDAArray":
+        whole = part._ary
+        while isinstance(whole.base, np.ndarray):
+            whole = whole.base
+        found[id(whole)] = whole.nbytes
+    elif isinstance(part, list | tuple):
+        for each in part:
+            arrays(each, found)
+    elif type(part).__module__.startswith("streamrnn.cuda"):
+        arrays([each if not isinstance(each, dict) else list(each.values()) for each in vars(part).values()], found)
+    return found
+
+
+def memory(net: sr.Network) -> tuple[int, int]:
+    """Bytes that a network has on a simulated device, and those that it was thought to need."""
+    hosts = [owner.stage for owner in net.stages]
+    thought = room.bytes_of(hosts, net._schedule, *device_room.sizes_of(net))
+    return sum(arrays(net._engine.chain, {}).values()), thought
+
+
 if __name__ == "__main__":
     device, folder = sys.argv[1], Path(sys.argv[2])
     said = everything(device, folder)
     for other in sorted(folder.iterdir()):
         said[f"loaded from {other.name}"] = gone_on(other, device)
-    print(json.dumps(said))
+    nets = [network_of_tokens(device), network_of_vectors(device), forecasting(device)]
+    for net in nets:
+        device_loop.compile_for(net.spec(), 0, len(net.stages))
+    print(json.dumps(said | {"memory": [memory(net) for net in nets]}))

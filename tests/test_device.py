@@ -114,6 +114,7 @@ def test_a_network_on_a_device_has_the_bits_of_one_on_the_cpu(tmp_path):
     said = json.loads(done.stdout)
     assert {name for name in expected if said[name] != expected[name]} == set()
     assert said["loaded from cpu"] == said["loaded from cuda:0"] == expected["tokens: saved"]
+    assert all(taken == thought for taken, thought in said["memory"])
     assert gone_on(tmp_path / "cuda:0", "cpu") == expected["tokens: saved"]
 
 
@@ -176,6 +177,15 @@ def test_a_worker_whose_device_fails_too_often_goes_on_on_the_cpu(simulated):
             assert [worker["device"] for worker in client.status()["workers"]] == ["cpu"] * 4
         printed = daemon.stop()
     assert "stages-1 goes on on the CPU: it has died too often on cuda:0" in " ".join(printed.split())
+
+
+def test_no_process_that_others_are_forked_from_has_a_driver():
+    program = "import sys, streamrnn.workers.forkserver, streamrnn.workers.supervisor\n"
+    program += (
+        "print(*(name for name in sys.modules if name.endswith(('cuda.compiler', 'cuda.chain', 'cudadrv.driver'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT)
+    assert (done.returncode, done.stdout) == (0, "\n")
 
 
 def test_a_wrong_index_and_too_little_memory_are_said_in_a_line():

@@ -4,13 +4,13 @@ It is Python around the same kernels for messages. Windows whose gradients have 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from streamrnn.cuda import device, room
-from streamrnn.kernels.buffers import KIND, OUTPUTS, READOUT, Sizes, Stage, table_of
+from streamrnn.kernels.buffers import KIND, OUTPUTS, READOUT, Stage, table_of
 from streamrnn.kernels.columns import CLOSED, FRAMES, LEARNED
 from streamrnn.kernels.frames import BEGIN, COLUMNS, FLAGS, INPUT, SCORED, STREAM
 from streamrnn.kernels.messages import (
@@ -163,10 +163,8 @@ class DeviceLoop:
             self.chain.take_over_stream(stream)
 
 
-def made(
-    name: str, net: Network, first: int, last: int, schedule: Schedule, links: loop.Links, alive: Callable[[], Any]
-) -> DeviceLoop:
-    """The loop of stages[first:last] on a device of that name, everything compiled; alive: to be called now and then.
+def made(name: str, net: Network, first: int, last: int, schedule: Schedule, links: loop.Links) -> DeviceLoop:
+    """The loop of stages[first:last] on a device of that name, everything compiled.
 
     Raises DeviceError where it cannot be used or has too little memory.
     """
@@ -178,11 +176,11 @@ def made(
 
     gpu = device.gpu(name)
     with gpu:
-        compile_for(net.spec(), first, last, alive)
+        compile_for(net.spec(), first, last)
         return DeviceLoop(gpu, Chain(hosts, schedule, *sizes), hosts, links, memory)
 
 
-def compile_for(spec: dict[str, Any], first: int, last: int, alive: Callable[[], Any]) -> None:
+def compile_for(spec: dict[str, Any], first: int, last: int) -> None:
     """Have the kernels of such stages compiled: take a few frames through a network like it, of two streams."""
     from streamrnn.cuda.chain import Chain
 
@@ -192,11 +190,14 @@ def compile_for(spec: dict[str, Any], first: int, last: int, alive: Callable[[],
     hosts, schedule = net.allocate(first, last, sizes), new_schedule(sizes, 1, 1)
     chain = Chain(hosts, schedule, *sizes_of(net))
     for vectors in (False, True):
-        take_through(chain, net, first, sizes, vectors, alive)
+        take_through(chain, net, first, vectors)
 
 
-def take_through(chain: Any, net: Network, first: int, sizes: Sizes, vectors: bool, alive: Callable[[], Any]) -> None:
-    """Frames of both streams, then of one; tokens, or vectors from outside or from the stage before."""
+def take_through(chain: Any, net: Network, first: int, vectors: bool) -> None:
+    """Frames of both streams, then of one; tokens, or vectors from outside or from the stage before.
+
+    Gradients that come from below are late by a window, as in a pipeline.
+    """
     hosts, schedule = [stage.host for stage in chain.stages], chain.schedule
     readout, outputs = hosts[-1].config[KIND] >= READOUT, hosts[-1].config.item(OUTPUTS)
     frames = np.zeros((2 * TRIAL_FRAMES, COLUMNS), np.int64)
@@ -210,18 +211,15 @@ def take_through(chain: Any, net: Network, first: int, sizes: Sizes, vectors: bo
     while start < len(frames):
         from_outside = given[inputs:] if vectors and not first else np.zeros((0, 0))
         end, count = chain.advance(frames, start, X[inputs:], from_outside)
-        alive()
         if readout:
             scored = int(np.count_nonzero(frames[start:end, FLAGS] & SCORED))
             losses = np.zeros((end - start, net.readout.loss_size))
             chain.score(frames[start:end], targets[: scored if targets.shape[1] else 0], losses)
-            alive()
         chain.outputs(count)
         closed = int(schedule.counters[CLOSED] - schedule.counters[LEARNED])
-        for _ in range(closed):
+        for _ in range(closed if readout else closed - 1):
             rows = schedule.queue.item(schedule.counters.item(LEARNED) % len(schedule.queue), FRAMES)
             for _ in chain.learn(1, None if readout else np.zeros((rows, outputs), np.float32)):
-                alive()
+                pass
         chain.settle()
-        alive()
         start, inputs = end, inputs + count

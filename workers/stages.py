@@ -164,7 +164,8 @@ def loop_on(
         return CPULoop(net.stages[first:last], schedule, links)
     from streamrnn.workers.device_loop import made
 
-    return made(name, net, first, last, schedule, links, lambda: worker.report("compiling"))
+    with worker.reporting("compiling"):
+        return made(name, net, first, last, schedule, links)
 
 
 def facts(part: list, links: loop.Links, at: "CPULoop | DeviceLoop") -> dict[str, Any]:
