@@ -9,6 +9,7 @@ from streamrnn.kernels.readouts import READOUTS
 
 if TYPE_CHECKING:
     from streamrnn.client import Client, DaemonGone, FrameRefused, Output
+    from streamrnn.cuda.device import DeviceError
     from streamrnn.model.anomalies import Alarm
     from streamrnn.model.layers import Layer
     from streamrnn.model.network import Network, load
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # Loaded when they are first asked for: whoever needs no kernels does without the compiler's 100 MB.
 HOMES = {
     "client": ["Client", "DaemonGone", "FrameRefused", "Output"],
+    "cuda.device": ["DeviceError"],
     "model.anomalies": ["Alarm"],
     "model.layers": ["Layer", *CELLS],
     "model.network": ["Network", "load"],

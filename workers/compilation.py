@@ -24,6 +24,7 @@ COMPILED = CACHE_FOLDER / cache.COMPILED  # as old as the last use
 ALL_PARTS = [*CELLS, *READOUTS, *MOMENTS]
 PARTS = "STREAMRNN_PARTS"  # in the environment of processes that run workers: what to load, with commas between
 PROCESSES = 2  # that compile; each takes 300 MB, which go with it
+PLAIN = os.environ.get("NUMBA_DISABLE_JIT", "0") != "0"  # kernels run as plain Python, on a simulated device
 LONGEST = "loop", "forward", "backward"  # to be compiled first: names that have one of these in them
 UNUSED = 30 * 24 * 3600.0  # seconds without use after which the kernels of another version of here are removed
 BAR = 20  # letters
@@ -39,6 +40,8 @@ def compile_kernels(parts: Iterable[str], tell: Callable[[str], Any], show: Call
 
     tell: says in a line what is begun; show: says ever anew how far it is. Raises Failure, where the disk is full too.
     """
+    if PLAIN:
+        return
     if not (wanted := missing(parts)):
         note_use()
         return
@@ -156,6 +159,8 @@ def jobs(parts: Iterable[str]) -> dict[str, Callable[[], Any]]:
     from streamrnn.kernels.jit import needed
     from streamrnn.workers.kernels import admission, loop
 
+    if PLAIN:
+        return {}
     found = {"loop": loop.warm_up, "admission": admission.warm_up, "fresh weights": orthonormal.warm_up}
     found["tables"] = decimals.warm_up
     found |= {link.name: link.compile for link in needed(parts)}

@@ -8,6 +8,7 @@ from typing import Any
 
 import zmq
 
+from streamrnn.cuda.device import DeviceError
 from streamrnn.protocol.keys import KeysError
 from streamrnn.sources import SourceError
 from streamrnn.storage.manifest import CheckpointError
@@ -50,7 +51,7 @@ def run_one(module: str, name: str, endpoint: str, shared: zmq.Context | None = 
     worker = Worker(endpoint, name, shared)
     try:
         import_module(module).main(worker)
-    except (Failure, SourceError, CheckpointError, KeysError) as error:
+    except (Failure, SourceError, CheckpointError, KeysError, DeviceError) as error:
         worker.report("failed", reason=str(error))
     except Exception as error:
         worker.report("failed", reason=f"{name}: {type(error).__name__}: {error}")

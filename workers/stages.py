@@ -4,7 +4,7 @@ Layers and readout run the same loop; where they sit changes who sends to whom a
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zmq
@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 from safetensors.numpy import save as save_bytes
 
+from streamrnn.cuda.device import CPU
 from streamrnn.kernels.buffers import SKIPPED, table_of
 from streamrnn.kernels.frames import COLUMNS, SEQ, STREAM
 from streamrnn.kernels.messages import (
@@ -28,16 +29,20 @@ from streamrnn.kernels.messages import (
     HEADER,
     OUTPUT,
 )
-from streamrnn.kernels.schedule import new_schedule
+from streamrnn.kernels.schedule import Schedule
 from streamrnn.model.layers import Layer
 from streamrnn.model.network import Network
 from streamrnn.model.readouts import Forecast, Readout
-from streamrnn.protocol.wire import LONGEST_TEXT, Message, as_numbers, bytes_of, pack, size_in_bytes, unpack
+from streamrnn.protocol.wire import LONGEST_TEXT, Message, as_numbers, bytes_of, emits, pack, size_in_bytes, unpack
 from streamrnn.storage import checkpoint, files, network_state, stream_state
 from streamrnn.storage.manifest import CheckpointError, read_manifest
+from streamrnn.workers.device_room import allocated
 from streamrnn.workers.kernels import loop
 from streamrnn.workers.newest import newest
 from streamrnn.workers.worker import Worker
+
+if TYPE_CHECKING:
+    from streamrnn.workers.device_loop import DeviceLoop
 
 # parameters times frames: as much work as costs a good deal more than a message; small layers send frames together
 FLUSH_AT = 2**18
@@ -107,10 +112,7 @@ def main(worker: Worker) -> None:
     first, last = order["stages"]
     net = Network.from_spec(order["spec"], fresh=False)
     net.learning_rate = order["rate"]
-    versions = net.gradient_delay if last < len(net.stages) else 0
-    sizes = net.sizes(order["places"], order["block"], versions)
-    stages = table_of(net.allocate(first, last, sizes))
-    schedule = new_schedule(sizes, net.accumulate, net.gradient_delay)
+    _, schedule = allocated(net, first, last, order["places"], order["block"])
     if order["resume"]:
         folder = Path(order["resume"])
         checkpoint.restore(folder, read_manifest(folder), net.stages[first:last], first, schedule)
@@ -118,23 +120,59 @@ def main(worker: Worker) -> None:
         net.initialize(first, last)
     sockets = connect(worker, order)
     links = make_links(net, first, last, order, [s.underlying if s else 0 for s in sockets])
-    said = Said(net.stages[last - 1])
+    at = loop_on(order["device"], worker, net, first, last, schedule, links)
+    said = Said(net.stages[last - 1], at)
     worker.begin()
     while True:
-        reason = loop.serve(stages, schedule, links)
+        reason = at.serve()
         if reason == loop.AT_BARRIER:
+            at.bring_back()
             save(worker, Path(order["checkpoints"]), net, first, last, schedule, links)
         elif reason == loop.AT_STREAM:
-            move_stream(sockets[loop.ECHOES_OUT], net.stages[first:last], first, schedule, links)
+            move_stream(sockets[loop.ECHOES_OUT], net.stages[first:last], first, schedule, links, at)
         worker.waited = float(links.state[loop.WAITED]) * 1e-9
-        worker.beat(lambda: facts(net.stages[first:last], links) | said.look(links))
+        worker.beat(lambda: facts(net.stages[first:last], links, at) | said.look(links))
         if worker.order()["kind"] == "stop":
             return
 
 
-def facts(part: list, links: loop.Links) -> dict[str, Any]:
+class CPULoop:
+    """The compiled loop: what it works on are the stages' arrays. See `DeviceLoop`."""
+
+    device_memory = 0
+
+    def __init__(self, part: list[Layer | Readout], schedule: Schedule, links: loop.Links) -> None:
+        self.places = table_of([owner.stage for owner in part]), schedule, links
+
+    def serve(self) -> int:
+        return int(loop.serve(*self.places))
+
+    def look(self) -> None: ...
+
+    def bring_back(self) -> None: ...
+
+    def bring_back_stream(self, stream: int) -> None: ...
+
+    def take_over_stream(self, stream: int) -> None: ...
+
+
+def loop_on(
+    name: str, worker: Worker, net: Network, first: int, last: int, schedule: Schedule, links: loop.Links
+) -> "CPULoop | DeviceLoop":
+    """The loop of stages[first:last] on the device of that name. Raises DeviceError where it cannot be used."""
+    if name == CPU:
+        return CPULoop(net.stages[first:last], schedule, links)
+    from streamrnn.workers.device_loop import made
+
+    with worker.reporting("compiling"):
+        return made(name, net, first, last, schedule, links)
+
+
+def facts(part: list, links: loop.Links, at: "CPULoop | DeviceLoop") -> dict[str, Any]:
     """How things are, for the supervisor: `skipped` updates had a gradient that was not finite."""
+    at.look()
     return {
+        "device_memory": at.device_memory,
         "frames": int(links.state[loop.DONE_FRAMES]),
         "bad": int(links.state[loop.BAD]),
         "skipped": sum(int(owner.stage.counters[SKIPPED]) for owner in part),
@@ -144,8 +182,8 @@ def facts(part: list, links: loop.Links) -> dict[str, Any]:
 class Said:
     """What a forecast said last, for the supervisor; of other stages nothing."""
 
-    def __init__(self, owner: Layer | Readout) -> None:
-        self.readout = owner if isinstance(owner, Forecast) else None
+    def __init__(self, owner: Layer | Readout, at: "CPULoop | DeviceLoop") -> None:
+        self.at, self.readout = at, owner if isinstance(owner, Forecast) else None
         self.frames = 0  # that had been done when it was looked at
         self.facts: dict[str, Any] = {}
 
@@ -154,11 +192,16 @@ class Said:
         frames = int(links.state[loop.DONE_FRAMES])
         if self.readout and frames > self.frames:
             self.frames = frames
-            self.facts = newest(self.readout, received(links.outgoing)) or self.facts
+            message = received(links.outgoing)
+            for stream in message.frames[emits(message), STREAM][-1:].tolist():
+                self.at.bring_back_stream(stream)
+            self.facts = newest(self.readout, message) or self.facts
         return self.facts
 
 
-def move_stream(to_gate: zmq.Socket | None, part: list, first: int, schedule: Any, links: loop.Links) -> None:
+def move_stream(
+    to_gate: zmq.Socket | None, part: list, first: int, schedule: Any, links: loop.Links, at: "CPULoop | DeviceLoop"
+) -> None:
     """Take the stream out that the message in hand names, and send what these stages keep of it; or put it back.
 
     Raises CheckpointError if what comes back is not of such stages.
@@ -166,6 +209,7 @@ def move_stream(to_gate: zmq.Socket | None, part: list, first: int, schedule: An
     message = received(links.incoming)
     if message.kind == EVICT:
         assert to_gate
+        at.bring_back_stream(message.number)
         kept = stream_state.take(part, schedule, message.number, first)
         event = int(message.frames[0, SEQ])
         to_gate.send(pack(Message(EVICT, message.epoch, event, extra=as_numbers(save_bytes(kept)))))
@@ -174,6 +218,7 @@ def move_stream(to_gate: zmq.Socket | None, part: list, first: int, schedule: An
         stream_state.put(load(bytes_of(message)), part, schedule, message.number, first)
     except (SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"an evicted stream does not fit this network ({error})") from error
+    at.take_over_stream(message.number)
 
 
 def received(buffer: np.ndarray) -> Message:

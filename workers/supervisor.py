@@ -12,6 +12,7 @@ import msgspec
 import zmq
 
 from streamrnn.config import Config
+from streamrnn.cuda.device import CPU
 from streamrnn.storage import private
 from streamrnn.storage.manifest import Manifest
 from streamrnn.workers.authenticated_socket import AuthenticatedSocket, keys_of
@@ -35,8 +36,19 @@ from streamrnn.workers.supervision.wording import alarm_line, left_line
 from streamrnn.workers.supervision.worker_group import Died, WorkerGroup
 from streamrnn.workers.worker import RELOAD, SIGNALS, Failure
 
-START_TIMEOUT = 60.0  # seconds until every worker must be ready
+START_TIMEOUT = 60.0  # seconds until every worker must be ready,
+DEVICE_TIMEOUT = 300.0  # and where one of them compiles for a device
 ALARMS = 3  # newest ones, that are shown
+
+
+def as_one(config: Config) -> Config:
+    """The config with all stages in one worker. Raises Failure where they are on several devices."""
+    places = set(config.devices)
+    if len(places) > 1:
+        several = " and ".join(sorted(places))
+        raise Failure(f"--fused has one worker for all stages, and pipeline.devices names {several}: name one")
+    pipeline = msgspec.structs.replace(config.pipeline, placement="single", devices=places.pop())
+    return msgspec.structs.replace(config, pipeline=pipeline)
 
 
 class Supervisor:
@@ -74,8 +86,7 @@ class Supervisor:
         self.config_reload = ConfigReload(reread, self.manager)
         self.lock, self.run, self.epoch, newest = starting_point(config, new, resume)
         if fused:
-            pipeline = msgspec.structs.replace(config.pipeline, placement="single")
-            self.config = config = msgspec.structs.replace(config, pipeline=pipeline)
+            self.config = config = as_one(config)
         self.folder = socket_folder.folder_for(config.folder)
         shutil.rmtree(self.folder, ignore_errors=True)  # what a killed daemon has left
         self.context = zmq.Context()
@@ -139,11 +150,13 @@ class Supervisor:
     def launch(self) -> None:
         """Start every worker, and have the gate send down what the journal holds; new frames come then. Raises Died."""
         self.group.start(f"ipc://{self.folder}/{self.epoch}/control", self.config.single)
-        deadline = self.clock.seconds + START_TIMEOUT
+        compiling = any(worker.device != CPU for worker in self.workers.values())
+        longest = DEVICE_TIMEOUT if compiling else START_TIMEOUT
+        deadline = self.clock.seconds + longest
         while late := [worker.name for worker in self.workers.values() if worker.state != "ready"]:
             self.listen(0.1)
             if self.clock.seconds > deadline:
-                raise Died(f"not ready after {START_TIMEOUT:.0f} s: {', '.join(late)}", ", ".join(late))
+                raise Died(f"not ready after {longest:.0f} s: {', '.join(late)}", ", ".join(late))
         self.order(GATE, "open", rate=self.rate_wanted)
         self.state, self.replaying_since = "catching up", time.monotonic()
 
@@ -165,6 +178,8 @@ class Supervisor:
         while True:
             self.restarts.count()
             self.group.kill()
+            if self.restarts.too_many(self.config.supervision.restarts) and self.falls_back(died):
+                self.leave_device(died)
             self.restarts.check(self.config.supervision.restarts, str(died))
             self.counted += Counter({name: total(self, name) for name in COUNTS})
             self.known = {name: known(self, name) for name in self.workers}
@@ -182,6 +197,22 @@ class Supervisor:
                 break
             except Died as error:
                 died = error
+
+    def falls_back(self, died: Died) -> bool:
+        """Whether a worker was on a device, and there is to do without it."""
+        worker = self.workers.get(died.worker)
+        return self.config.supervision.fallback == CPU and worker is not None and worker.device != CPU
+
+    def leave_device(self, died: Died) -> None:
+        """Go on on the CPU with the worker that has died too often."""
+        stages = [worker for worker in self.workers.values() if worker.order.get("device")]
+        places = [CPU if worker.name == died.worker else worker.device for worker in stages]
+        device = self.workers[died.worker].device
+        pipeline = msgspec.structs.replace(self.config.pipeline, devices=places)
+        self.config = msgspec.structs.replace(self.config, pipeline=pipeline)
+        self.restarts.forget()
+        text = f"{died.worker} goes on on the CPU: it has died too often on {device}"
+        logs.tell("warning", "fallback", text, worker=died.worker, device=device)
 
     def order(self, name: str, kind: str, **facts: Any) -> None:
         """Tell a worker what to do."""

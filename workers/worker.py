@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from math import ceil, inf
 from multiprocessing import resource_tracker
+from threading import Event, Thread
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -134,6 +135,23 @@ class Worker:
     def report(self, kind: str, data: Sequence[bytes] = (), **facts: Any) -> None:
         """Tell the supervisor."""
         self.control.send_multipart([msgspec.json.encode({"kind": kind, **facts}), *data])
+
+    @contextmanager
+    def reporting(self, kind: str) -> Iterator[None]:
+        """Have a thread tell the supervisor again and again, while this one does what takes long, and tells nothing."""
+        over = Event()
+
+        def tell() -> None:
+            while not over.wait(REPORT_INTERVAL):
+                self.report(kind)
+
+        thread = Thread(target=tell)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def poll(self, poller: zmq.Poller, seconds: float = inf, idle: bool = True) -> dict[Any, int]:
         """The sockets that are ready, within so many seconds or when a report is due; idle: there is nothing to do."""

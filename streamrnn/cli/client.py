@@ -19,6 +19,7 @@ from streamrnn.cli.channel_table import alarm_ago, number
 from streamrnn.cli.exits import Exit, fail
 from streamrnn.cli.json_lines import Json, print_json
 from streamrnn.config import Sockets
+from streamrnn.cuda.device import CPU
 from streamrnn.model.channels import names
 from streamrnn.model.tables import Forecast, Readout
 from streamrnn.workers.supervision.wording import displayable, sink_line
@@ -101,7 +102,9 @@ def status_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for worker in facts["workers"]:
         heard = "" if worker["heard"] is None else f"  heard {worker['heard']:.1f} s ago"
         memory = filesize.decimal(worker["memory"])
-        yield "worker", f"{worker['name']}  {worker['does']}  pid {worker['pid']}  {memory}{heard}"
+        away = worker.get("device", CPU) != CPU
+        place = f"  {filesize.decimal(worker['device_memory'])} on {worker['device']}" if away else ""
+        yield "worker", f"{worker['name']}  {worker['does']}  pid {worker['pid']}  {memory}{place}{heard}"
 
 
 @app.command()

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamrnn.config import Config, stages, workers
+from streamrnn.cuda.device import CPU
 from streamrnn.workers.supervision.wording import printable
 
 
@@ -58,8 +59,8 @@ def _facts(config: Config) -> Iterator[tuple[str, str]]:
     yield "source", config.source_line
     for table in config.sinks:
         yield "sink", f"{table.kind}, {table.line}"
-    for number, hosted in enumerate(workers(config), 1):
-        names = ", ".join(plan[i].name for i in hosted)
+    for number, (hosted, device) in enumerate(zip(workers(config), config.devices, strict=True), 1):
+        names = ", ".join(plan[i].name for i in hosted) + (f", on {device}" if device != CPU else "")
         yield f"worker {number}", f"gate, {names}, publisher, in one process" if config.single else names
     yield from msgspec.structs.asdict(config.sockets).items()
     if config.security.curve:

@@ -20,6 +20,7 @@ from streamrnn.cli.describe import describe
 from streamrnn.cli.exits import Exit, fail
 from streamrnn.cli.streams import steady
 from streamrnn.config import Config, ConfigError, Log, LogFormat, LogLevel, network_line
+from streamrnn.cuda.device import CPU
 from streamrnn.storage.files import WRITING
 from streamrnn.workers.supervision import logs
 
@@ -59,6 +60,7 @@ def run(
 
     It goes on from what its last run has learned, or begins where nothing is.
     """
+    from streamrnn.workers import devices
     from streamrnn.workers.supervisor import Supervisor
     from streamrnn.workers.worker import Failure, GaveUp
 
@@ -78,6 +80,7 @@ def run(
             raise Failure("standard input is closed, and the source is to read it: open it, or name a file")
         if json and not json.parent.is_dir():
             raise Failure(f"{json}: there is no folder {json.parent} to write it into")
+        devices.check(settings)
         supervisor = Supervisor(
             settings,
             max_frames=max_frames,
@@ -94,7 +97,7 @@ def run(
         fail(str(error), Exit.USAGE)
     except GaveUp as error:
         fail(str(error), Exit.GAVE_UP)
-    except (sr.CheckpointError, sr.KeysError, Failure, OSError) as error:
+    except (sr.CheckpointError, sr.KeysError, sr.DeviceError, Failure, OSError) as error:
         fail(str(error))
     if json:
         write_result(json, result)
@@ -183,11 +186,16 @@ def facts(supervisor: Any, settings: Config) -> dict[str, Any]:
         "network": network_line(settings),
         "source": settings.source_line,
         "sinks": [f"{table.kind}, {table.line}" for table in settings.sinks],
-        "workers": [(worker.does, worker.pid) for worker in supervisor.workers.values()],
+        "workers": [(place(worker), worker.pid) for worker in supervisor.workers.values()],
         "sockets": msgspec.structs.asdict(settings.sockets),
         "checkpoints": supervisor.checkpoints,
         "state": origin(supervisor),
     }
+
+
+def place(worker: Any) -> str:
+    """What a worker does, and where, if that is no core."""
+    return worker.does if worker.device == CPU else f"{worker.does}  on {worker.device}"
 
 
 def origin(supervisor: Any) -> str:
@@ -217,7 +225,13 @@ def write_samples(settings: Config, samples: list[str], over: threading.Event) -
 @app.command()
 def check(config: ConfigPath) -> None:
     """Check a config and print what it would start, without starting anything."""
+    from streamrnn.workers import devices
+
     try:
-        Console().print(describe(load(config)))
+        settings = load(config)
+        Console().print(describe(settings))
+        devices.check(settings)
     except ConfigError as error:
         fail(str(error), Exit.USAGE)
+    except sr.DeviceError as error:
+        fail(str(error))

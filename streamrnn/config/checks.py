@@ -7,6 +7,7 @@ import msgspec
 
 from streamrnn.config.config import Config
 from streamrnn.config.words import show
+from streamrnn.cuda import device
 from streamrnn.kernels.readouts import READOUTS
 from streamrnn.model import channels
 from streamrnn.protocol import stream_names
@@ -115,6 +116,11 @@ def _pipeline_problems(config: Config) -> Problems:
             "pipeline.placement",
             f"places {sum(placement)} stages; it must add up to {stages} (each layer, then the readout)",
         )
+    if len(config.devices) != len(config.placement):
+        yield "pipeline.devices", f"names {len(config.devices)}; there are {len(config.placement)} workers with stages"
+    for name in config.devices:
+        if wrong := device.problem(name):
+            yield "pipeline.devices", f"is wrong: {wrong}"
     if config.pipeline.in_flight < config.pipeline.block:
         yield "pipeline.in_flight", f"must be at least pipeline.block = {config.pipeline.block}"
 

@@ -143,6 +143,12 @@ class Config(Section, frozen=True):
         return [stages] if placement == "single" else placement or [1] * stages
 
     @property
+    def devices(self) -> list[str]:
+        """Where each worker computes."""
+        given = self.pipeline.devices
+        return [given] * len(self.placement) if isinstance(given, str) else given
+
+    @property
     def rate(self) -> float:
         """The learning rate that is wanted."""
         return self.optimizer.learning_rate if self.learning.enabled else 0.0

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from streamrnn.cuda.device import CPU
 from streamrnn.tables import Count, Frames, NonEmpty, Rate, Section
 
 LogFormat = Literal["plain", "json"]
@@ -14,6 +15,7 @@ class Pipeline(Section, frozen=True):
     # how many consecutive stages each worker hosts, by default one each; "single": one process for all, with the gate
     # and the publisher as threads of it
     placement: list[Frames] | Literal["single"] | None = None
+    devices: list[str] | str = CPU  # where each of them computes, "cpu" or "cuda:0" say; one for all, or a list
     max_streams: Frames = 64  # that clients name, open at a time; those without a name have as many places again
     # what makes room for one more: the stream that has been idle for longest, of those whose clients are gone, to come
     # back from the disk when its name does; or nothing, and frames of more streams are refused
@@ -61,7 +63,8 @@ class Outputs(Section, frozen=True):
 
 class Supervision(Section, frozen=True):
     heartbeat: Annotated[float, Meta(ge=0.5, le=1e9)] = 5.0  # seconds of silence after which a worker counts as stuck
-    restarts: Count = 5  # in 60 seconds; then the daemon gives up
+    restarts: Count = 5  # in 60 seconds; then the daemon gives up,
+    fallback: Literal["cpu", "none"] = "none"  # or goes on on the CPU, where what died was on a GPU
 
 
 class Health(Section, frozen=True):

@@ -8,5 +8,7 @@ what a GPU does in another way: who computes which sum. The order of every sum i
     units       a cell's units, forward and back
     stages      what else a stage does: inputs, outputs, losses, updates
     memory      where its numbers lie on the device
+    room        how much of its memory they take
+    device      which devices there are
     chain       consecutive stages at work on segments of frames, as `streamrnn.kernels.chain` has them at work
 """

@@ -15,17 +15,19 @@ from streamrnn.cuda.layer import Layer
 from streamrnn.cuda.memory import empty
 from streamrnn.cuda.products import ALL_LANES
 from streamrnn.cuda.readout import Readout
+from streamrnn.cuda.room import most_rows
 from streamrnn.cuda.segment import Mirror, Segment, streams_of
 from streamrnn.cuda.stages import launch
 from streamrnn.cuda.windows import TOKENS, VECTORS, Windows, closed, inputs_of
 from streamrnn.kernels import chain
 from streamrnn.kernels.buffers import KIND, PLAN_ROW, PLAN_SLOT, READOUT, Stage
-from streamrnn.kernels.columns import ACCUMULATE, APPLIED, CLOSED, DELAY, DUE, LEARNED, WINDOW
+from streamrnn.kernels.columns import ACCUMULATE, APPLIED, CLOSED, DELAY, DUE, LEARNED, SLOT, WINDOW
 from streamrnn.kernels.frames import FLAGS, SCORED
 from streamrnn.kernels.schedule import Schedule, release, scan
+from streamrnn.storage.network_state import BY_STREAM, BY_WINDOW
+from streamrnn.storage.stream_state import drop_window
 
 NOTHING = np.zeros((0, 0), np.float32)
-ROWS = 4096  # frames of windows that are learned from together, at most
 
 
 class Chain:
@@ -38,8 +40,7 @@ class Chain:
     def __init__(self, hosts: Sequence[Stage], schedule: Schedule, size: int, targets: int, losses: int) -> None:
         self.schedule, self.stream = schedule, cuda.stream()
         frames, streams = schedule.plan.shape[0], schedule.streams.shape[0]
-        window, slots = int(schedule.config[WINDOW]), schedule.free.shape[0]
-        self.rows = max(window, min(ROWS, slots * window))
+        slots, window, self.rows = schedule.free.shape[0], int(schedule.config[WINDOW]), most_rows(schedule)
         self.stages = [
             (Readout if host.config[KIND] >= READOUT else Layer)(host, frames, self.rows, self.stream) for host in hosts
         ]
@@ -105,7 +106,7 @@ class Chain:
         if isinstance(last, Readout) and last.values:
             numbers = self._Y.fetch(last.at["presented"][: count * last.outputs])
             return numbers.view(np.float32).reshape(count, 2 * last.outputs)
-        return self._Y.fetch(self._output[:count])
+        return self._Y.fetch(self._output[:count] if count else self._Y.there[:0])
 
     def learn(self, count: int, dY: np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Learn from the next `count` windows that have closed; dY (n, O): their gradients, unless a readout ends it.
@@ -177,3 +178,45 @@ class Chain:
         self.inputs = inputs_of(self.schedule, self.stages[0].host.tokens)
         for stage in self.stages:
             stage.take_over()
+
+    def bring_counters(self) -> None:
+        """Have what is counted of updates here."""
+        self.stream.synchronize()
+        for stage in self.stages:
+            stage.at["counters"].copy_to_host(stage.host.counters)
+
+    def bring_back_stream(self, stream: int) -> None:
+        """Have the arrays of the host be those of the device where they are a stream's."""
+        self.stream.synchronize()
+        for there, here in self._of_stream(stream):
+            there.copy_to_host(here)
+
+    def take_over_stream(self, stream: int) -> None:
+        """Have the arrays of the device be those of the host where they are a stream's."""
+        self.stream.synchronize()
+        for there, here in self._of_stream(stream):
+            there.copy_to_device(here)
+        first = self.stages[0]
+        first.at["tokens"].copy_to_host(first.host.tokens)
+        self.inputs = inputs_of(self.schedule, first.host.tokens)
+
+    def _of_stream(self, stream: int) -> Iterator[tuple[Any, np.ndarray]]:
+        """Its rows on the device and here: its state, and the tape of its open window."""
+        slot = self.schedule.streams.item(stream, SLOT)
+        for stage in self.stages:
+            yield from stage.rows(BY_STREAM, stream)
+            if slot >= 0:
+                yield from stage.rows(BY_WINDOW, slot)
+
+    def take_rates(self) -> None:
+        """Have the learning rates of the device be those of the host."""
+        for stage in self.stages:
+            stage.at["hyper"].copy_to_device(stage.host.hyper, stream=self.stream)
+
+    def drop(self, stream: int) -> None:
+        """Have nothing left of a stream; see `stream_state.drop`."""
+        drop_window(self.schedule, stream)
+        self.stream.synchronize()
+        for stage in self.stages:
+            for there, _ in stage.rows(BY_STREAM, stream):
+                there.copy_to_device(np.zeros(there.shape, there.dtype))

@@ -5,7 +5,7 @@ it is, on a table of records whose addresses are those of the device. A thread t
 whose spare room nobody else uses.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -74,12 +74,20 @@ class Memory:
     def bring_back(self) -> None:
         """Have what is kept of the stage in the host's arrays."""
         for name in KEPT:
-            self.at[name].copy_to_host(getattr(self.host, name))
+            if self.at[name].size:
+                self.at[name].copy_to_host(getattr(self.host, name))
 
     def take_over(self) -> None:
         """Have on the device what is in the host's arrays."""
         for name in (*KEPT, "hyper", "config"):
-            self.at[name].copy_to_device(getattr(self.host, name))
+            if self.at[name].size:
+                self.at[name].copy_to_device(getattr(self.host, name))
+
+    def rows(self, names: Iterable[str], number: int) -> Iterator[tuple[Any, np.ndarray]]:
+        """Row `number` of arrays, there and here; of those that have something in them."""
+        for name in names:
+            if self.at[name].size:
+                yield self.at[name][number : number + 1], getattr(self.host, name)[number : number + 1]
 
 
 def bare(array: Any) -> Any:

@@ -5,12 +5,11 @@ from typing import Any
 from streamrnn.cuda import products, stages
 from streamrnn.cuda.memory import Memory, empty, first_rows, turned
 from streamrnn.cuda.products import blocks
+from streamrnn.cuda.room import lanes_of
 from streamrnn.cuda.segment import Segment
 from streamrnn.cuda.stages import launch
 from streamrnn.cuda.windows import NEWEST, Together, Windows
 from streamrnn.kernels.buffers import INPUTS, OUTPUTS, WINDOW, Stage
-
-LANES = 1024  # threads that score, at most
 
 
 class Readout(Memory):
@@ -18,7 +17,7 @@ class Readout(Memory):
 
     def __init__(self, host: Stage, frames: int, rows: int, stream: Any) -> None:
         """frames: of a segment at most; rows: of windows that are learned from together, at most."""
-        self.threads = min(LANES, host.state.shape[0])
+        self.threads = lanes_of(host)
         super().__init__(host, frames, self.threads)
         self.stream = stream
         self.inputs, self.outputs, self.window = host.config[[INPUTS, OUTPUTS, WINDOW]].tolist()

@@ -213,6 +213,14 @@ EXAMPLE_BUFFERS = FrameBuffers(
 table_of_frame_buffers, frame_buffers_at = records_of(EXAMPLE_BUFFERS)
 
 
+@inlined
+def put_frame(frames, stream, flags, token, answer, time):
+    """Write a frame into the second row, and one that has only its target into the first."""
+    for frame in frames:
+        frame[STREAM], frame[FLAGS], frame[TOKEN], frame[TARGET], frame[TIME] = stream, flags, token, answer, time
+    frames[0, FLAGS] = SCORED
+
+
 @kernel
 def step(stages, buffers, stream, flags, token, before, answer, time):
     """One frame of a stream, and a target of it or of the one before; token, answer: -1 where they are vectors.
@@ -223,10 +231,25 @@ def step(stages, buffers, stream, flags, token, before, answer, time):
     scored = before or flags & SCORED
     X, targets = buffer.x[: 1 if token < 0 else 0], buffer.target[: 1 if scored and answer < 0 else 0]
     frames = buffer.frames[:2]
-    for frame in frames:
-        frame[STREAM], frame[FLAGS], frame[TOKEN], frame[TARGET], frame[TIME] = stream, flags, token, answer, time
-    frames[0, FLAGS] = SCORED
+    put_frame(frames, stream, flags, token, answer, time)
     run(stages, buffer.schedule, frames[0 if before else 1 :], X, targets, buffer.losses, buffer.y)
+
+
+@inlined
+def put_frames(frames, start, end, stream, flags, last, tokens, answers, times):
+    """Write the frames start to end of a stream, one row each, or two where that is not the row of its target.
+
+    last: flags that the last one has besides.
+    """
+    rows = frames.shape[0] // (end - start)
+    for k in range(start, end):
+        target, own = frames[rows * (k - start)], frames[rows * (k - start) + rows - 1]
+        target[STREAM], target[FLAGS], target[TOKEN], target[TARGET] = stream, SCORED, -1, answers[k]
+        own[STREAM], own[TOKEN], own[TARGET] = stream, tokens[k], answers[k]
+        own[FLAGS] = flags | last if k == end - 1 else flags
+        if times.shape[0] > 0:
+            own[TIME] = times[k]
+            own[FLAGS] |= TIMED
 
 
 @kernel
@@ -243,14 +266,7 @@ def run_series(stages, buffers, stream, flags, last, follows, tokens, answers, X
     for start in range(0, count, block):
         end = min(start + block, count)
         frames = buffer.frames[: rows * (end - start)]
-        for k in range(start, end):
-            target, own = frames[rows * (k - start)], frames[rows * (k - start) + rows - 1]
-            target[STREAM], target[FLAGS], target[TOKEN], target[TARGET] = stream, SCORED, -1, answers[k]
-            own[STREAM], own[TOKEN], own[TARGET] = stream, tokens[k], answers[k]
-            own[FLAGS] = flags | last if k == count - 1 else flags
-            if times.shape[0] > 0:
-                own[TIME] = times[k]
-                own[FLAGS] |= TIMED
+        put_frames(frames, start, end, stream, flags, last if end == count else 0, tokens, answers, times)
         run(stages, buffer.schedule, frames, X[start:end], targets[start:end], buffer.losses, Y[start:end])
         for k in range(start, end):
             copy(buffer.losses[rows * (k - start)], losses[k])

@@ -1,5 +1,6 @@
 """Recurrent layers, one class for each cell in `streamrnn.kernels.cells`: vectors in and out, and gradients back."""
 
+from collections.abc import Callable
 from importlib import import_module
 from threading import RLock
 from typing import Any
@@ -17,7 +18,7 @@ from streamrnn.kernels.jit import link
 from streamrnn.model.entrance import Entrance
 from streamrnn.model.inputs import TOKENS, as_numbers, as_token, as_vector, is_int
 from streamrnn.model.optimizers import Optimizer
-from streamrnn.model.parameters import Parameters
+from streamrnn.model.parameters import Parameters, nothing
 from streamrnn.model.weights import glorot, orthogonal
 from streamrnn.storage import stream_state
 
@@ -57,6 +58,7 @@ class Layer:
         if window < 1:
             raise ValueError(f"window must be at least 1 frame, not {window}")
         self._lock = RLock()  # in a network: that of the network
+        self._here: Callable[[], None] = nothing  # in a network: has the arrays hold what is in force
         self.input_size, self.hidden_size = input_size, hidden_size
         self.own_output = output_size is not None
         self.output_size = output_size or hidden_size
@@ -132,16 +134,19 @@ class Layer:
     @property
     def params(self) -> dict[str, np.ndarray]:
         """Live views: W_xh (I, G), W_hh (H, G), b_h (G,), the cell's own (H,), W_hy (H, O), b_y (O,) if it has them."""
+        self._here()
         return self.parameters.views
 
     @property
     def grads(self) -> dict[str, np.ndarray]:
         """Live views of the accumulated gradient, named and shaped as `params`."""
+        self._here()
         return self.parameters.named(self.stage.grads[0])
 
     @property
     def state(self) -> dict[str, np.ndarray]:
         """Live views of the hidden state h (H,), and of the cell state c (H,) of an LSTM."""
+        self._here()
         return dict(zip(self.cell.state, self.stage.state[0].reshape(-1, self.hidden_size), strict=True))
 
     def step(self, x: Any) -> np.ndarray:

@@ -7,12 +7,12 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-import msgspec
 import numpy as np
 from safetensors.numpy import save as save_bytes
 
-from streamrnn.kernels import chain, stage
-from streamrnn.kernels.buffers import OPTIMIZER, Sizes, table_of
+from streamrnn.cuda import device as devices
+from streamrnn.kernels.buffers import OPTIMIZER, Sizes
+from streamrnn.kernels.chain import FrameBuffers
 from streamrnn.kernels.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FLAGS, GAP, INPUT, SCORED, STREAM, TIMED
 from streamrnn.kernels.jit import link
 from streamrnn.kernels.optimizers import RATE
@@ -21,25 +21,25 @@ from streamrnn.kernels.schedule import Schedule, most_closed, new_schedule
 from streamrnn.model import saving, settings
 from streamrnn.model.anomalies import Alarm, alarm
 from streamrnn.model.channels import by_name
-from streamrnn.model.entrance import ADDED, REFUSE, Entrance
+from streamrnn.model.engine import Engine, engine_on
+from streamrnn.model.entrance import REFUSE, Entrance
 from streamrnn.model.feedback import Drawing, Last, Shape, Unrolling, Value
 from streamrnn.model.inputs import TOKENS, VECTOR, as_token, is_int, largest
 from streamrnn.model.interrupt import held_back
-from streamrnn.model.layers import CELLS, Layer
-from streamrnn.model.optimizers import OPTIMIZERS, Optimizer
-from streamrnn.model.readouts import READOUTS, Forecast, Readout
+from streamrnn.model.layers import Layer
+from streamrnn.model.optimizers import Optimizer
+from streamrnn.model.readouts import Forecast, Readout
 from streamrnn.model.rows import put_vector
 from streamrnn.model.series import Series, as_series, parts
+from streamrnn.model.spec import made, spec_of
 from streamrnn.model.streams import Streams
 from streamrnn.model.times import Time, as_times, nanoseconds
 from streamrnn.model.verbs import Verbs
-from streamrnn.storage import network_state, stream_state
+from streamrnn.storage import network_state
 
 BLOCK = 64  # frames of a sequence that are processed together
 ROOMY = 8  # times as many places as streams are too many
 OWN_STREAM = "~"  # where sequences run that name no stream
-SETTINGS = ("window", "accumulate", "gradient_delay", "clip_norm", "seed", "predict", "standardize")
-MEANING = {"inputs": None, "channels": None} | ADDED  # settings that specs of before 0.2 and of daemons may lack
 
 
 class Network(Verbs):
@@ -62,10 +62,12 @@ class Network(Verbs):
     channels        names of the inputs: vectors may come as dicts, rows of pandas or named tuples, in any order
     fresh           draw the weights; else all are zero, for whoever brings others
     streams         to make room for at once; the room grows with their number
+    device          "cpu", or a GPU, "cuda:0" say: the same bits. Arrays that the views `params` and `state` show are
+                    then those of the moment, and what is written into them holds until the next frame at the latest
 
     A copy (`copy.deepcopy`) or a pickle is independent and goes on with the same bits, as after `save` and `load`.
     What several threads call is done one after the other, `save` included; views of parameters are not guarded.
-    Raises ValueError where sizes do not fit each other.
+    Raises ValueError where sizes do not fit each other, and DeviceError, which is one, where a device cannot be used.
     """
 
     def __init__(
@@ -89,9 +91,11 @@ class Network(Verbs):
         channels: Sequence[str] | None = None,
         fresh: bool = True,
         streams: int = 1,
+        device: str = devices.CPU,
     ) -> None:
         self.layers, self.readout, self.optimizer = list(layers), readout, optimizer
-        self._lock = RLock()
+        self._lock, self.device = RLock(), device
+        self._engine: Engine
         link(type(part).__name__ for part in (*self.layers, readout, optimizer))
         self.window, self.accumulate, self.gradient_delay = window, accumulate, gradient_delay
         self.clip_norm, self.seed, self.predict, self.standardize = clip_norm, seed, predict, standardize
@@ -106,6 +110,7 @@ class Network(Verbs):
         next_of = readout if predict == "next" else None
         self.inputs = settings.settled_inputs(inputs, next_of=next_of, vectors=standardize, channels=bool(channels))
         readout.build(self.layers[-1].output_size)
+        self._capacity = 0
         if fresh:
             self.initialize(0, len(self.stages))
         self._schedule: Schedule
@@ -115,14 +120,16 @@ class Network(Verbs):
         self._most = largest(standardize)
         self._x = np.zeros((1, self.input_size))
         self._target = np.zeros((1, self.readout.size))
-        self._capacity = 0
         self._allocate(streams)
         for layer in self.layers:
             layer._lock = self._lock
+        for owner in self.stages:
+            owner._here = self._here
 
     def initialize(self, first: int, last: int) -> None:
         """Fresh weights for stages[first:last]; those of a stage do not depend on the others."""
         with self._lock:
+            self._here()
             for number, owner in enumerate(self.stages[first:last], first):
                 owner.initialize(np.random.default_rng([self.seed, number]))
 
@@ -139,6 +146,7 @@ class Network(Verbs):
             self._rate = float(rate)
             for owner in self.stages:
                 owner.stage.hyper[RATE] = self._rate
+            self._engine.take_rates()
 
     @property
     def names(self) -> dict[str, int]:
@@ -165,23 +173,36 @@ class Network(Verbs):
     def _allocate(self, streams: int) -> None:
         """Make room for that many streams, keeping what there is."""
         sizes = self.sizes(streams, block=BLOCK)
+        self._here()
         kept = network_state.take(self.stages, self._schedule, self._streams.used) if self._capacity else None
         if kept and self._streams.free:
             numbers = self._streams.close_up()
             for tensors in kept:
                 for name in ("windows", *network_state.BY_STREAM):
                     tensors[name] = tensors[name][numbers]
-        self._stages = table_of(self.allocate(0, len(self.stages), sizes))
+        stages = self.allocate(0, len(self.stages), sizes)
         self._schedule = new_schedule(sizes, self.accumulate, self.gradient_delay)
-        self._capacity = streams
         if kept:
             network_state.put(kept, self.stages, self._schedule)
         self._frames = np.zeros((BLOCK, COLUMNS), np.int64)
         self._loss = np.zeros((BLOCK, self.readout.loss_size))
         self._y = self._outputs(BLOCK)
         floats = self._y.view(np.float32)
-        buffer = chain.FrameBuffers(self._schedule, self._frames, self._x, self._target, self._loss, floats)
-        self._frame_buffers = chain.table_of_frame_buffers([buffer])
+        buffers = FrameBuffers(self._schedule, self._frames, self._x, self._target, self._loss, floats)
+        if self._capacity:
+            del self._engine  # its memory is needed
+        self._capacity = streams
+        try:
+            self._engine = engine_on(self.device, stages, buffers, self.readout.classes)
+        except devices.DeviceError:  # what has been learned goes on on the CPU
+            self.device, self._engine = devices.CPU, engine_on(devices.CPU, stages, buffers, self.readout.classes)
+            raise
+
+    def _here(self) -> None:
+        """Have the arrays of the stages hold what is in force, and be taken over from there if they are changed."""
+        with self._lock:
+            if self._capacity:
+                self._engine.here()
 
     def _outputs(self, count: int) -> np.ndarray:
         """Room for so many: probabilities are float32, values, in the units of their stream, float64."""
@@ -286,9 +307,8 @@ class Network(Verbs):
         """Take frames that begin no sequence, and fill in what comes of them."""
         number, (tokens, X, answers, targets, scored, times) = self.names[stream], series
         flags, follows = INPUT | EMIT | scored * SCORED, self.predict == "next"
-        places = self._stages, self._frame_buffers, number
         given = tokens, answers, X, targets, times
-        chain.run_series(*places, flags, end * END, follows, *given, losses, Y.view(np.float32))
+        self._engine.run_series(number, flags, end * END, follows, *given, losses, Y.view(np.float32))
         gaps = np.isnan(targets).all(axis=1) if len(targets) else np.zeros(len(losses), bool)
         if (scored or follows) and not gaps.all():
             self._streams.losses[number] = losses[np.flatnonzero(~gaps)[-1]].copy()
@@ -338,7 +358,7 @@ class Network(Verbs):
         with self._lock:
             number = self._stream(false.stream)
             for said in false.dismissals():
-                stage.dismiss(self._stages, len(self.layers), number, said)
+                self._engine.dismiss(len(self.layers), number, said)
 
     def _costs(self, stream: str) -> np.ndarray:
         with self._lock:
@@ -362,7 +382,7 @@ class Network(Verbs):
 
     def _clear(self, number: int) -> None:
         """Have nothing left under a number, which another stream may get."""
-        stream_state.drop(self.stages, self._schedule, number)
+        self._engine.drop(self.stages, number)
         self._streams.give_back(number)
 
     def _run(
@@ -380,7 +400,7 @@ class Network(Verbs):
         begin = begin or number in self._streams.fresh
         before = target is not None and not scored and not begin
         flags = INPUT | EMIT | begin * BEGIN | end * END | scored * SCORED | (time is not None) * TIMED
-        chain.step(self._stages, self._frame_buffers, number, flags, token, before, answer, time or 0)
+        self._engine.step(number, flags, token, before, answer, time or 0)
         y, loss = self._y[0].copy(), nan
         if (scored or before) and self._frames[0 if before else 1, FLAGS] & GAP:
             scored = before = False
@@ -450,8 +470,7 @@ class Network(Verbs):
         taken[:, STREAM] = number
         targets = targets[frames[:, FLAGS] & SCORED > 0] if targets.shape[1] else self._target[:0]
         x = X if X.shape[1] else self._x[:0]
-        places = taken, np.ascontiguousarray(x), targets, self._loss, self._y.view(np.float32)
-        chain.run(self._stages, self._schedule, *places)
+        self._engine.run(taken, np.ascontiguousarray(x), targets, self._loss, self._y.view(np.float32))
         scored = taken[:, FLAGS] & (SCORED | GAP) == SCORED
         return self._y[:count].copy(), list(self._loss[:count][scored])
 
@@ -465,49 +484,24 @@ class Network(Verbs):
         return -1
 
     def spec(self) -> dict[str, Any]:
-        """What `from_spec` needs to make the same network anew, in plain values."""
-        layers = [
-            {
-                "cell": type(layer).__name__,
-                "input_size": layer.input_size,
-                "hidden_size": layer.hidden_size,
-                "output_size": layer.output_size if layer.own_output else None,
-            }
-            for layer in self.layers
-        ]
-        return {
-            "layers": layers,
-            "readout": {"kind": type(self.readout).__name__, "size": self.readout.size, **self.readout.options},
-            "optimizer": {"kind": type(self.optimizer).__name__, **msgspec.structs.asdict(self.optimizer)},
-            **{name: getattr(self, name) for name in (*SETTINGS, *MEANING)},
-        }
+        """What `from_spec` needs to make the same network anew, in plain values; a device is none of it."""
+        return spec_of(self)
 
     @classmethod
-    def from_spec(cls, spec: dict[str, Any], fresh: bool = True, streams: int = 1) -> "Network":
+    def from_spec(
+        cls, spec: dict[str, Any], fresh: bool = True, streams: int = 1, device: str = devices.CPU
+    ) -> "Network":
         """The network that a `spec` describes, with fresh weights, or zeros for whoever brings others; see `Network`.
 
-        Raises ValueError or KeyError if it is no spec.
+        Raises ValueError or KeyError if it is no spec, DeviceError as `Network`.
         """
-        made = [
-            CELLS[layer["cell"]](layer["input_size"], layer["hidden_size"], layer["output_size"], seed=None)
-            for layer in spec["layers"]
-        ]
-        readout = dict(spec["readout"])
-        optimizer = dict(spec["optimizer"])
-        settings = {name: spec[name] for name in SETTINGS} | {name: spec.get(name, MEANING[name]) for name in MEANING}
-        return cls(
-            made,
-            READOUTS[readout.pop("kind")](**readout),
-            OPTIMIZERS[optimizer.pop("kind")](**optimizer),
-            **settings,
-            fresh=fresh,
-            streams=streams,
-        )
+        return made(cls, spec, fresh=fresh, streams=streams, device=device)
 
     def parameters_sha256(self) -> str:
         """Over every stage's parameter buffer in order."""
         digest = sha256()
         with self._lock:
+            self._here()
             for owner in self.stages:
                 digest.update(owner.parameters.flat.tobytes())
         return digest.hexdigest()
@@ -524,17 +518,18 @@ class Network(Verbs):
     def __deepcopy__(self, _: dict) -> "Network":
         with self._lock:
             taken = saving.taken(self)
-        return saving.made_again(type(self), *taken)
+        return saving.made_again(type(self), *taken, self.device)
 
     def __reduce__(self) -> tuple:
         with self._lock:
             facts, kept = saving.taken(self)
-        return saving.unpickled, (type(self), facts, [save_bytes(tensors) for tensors in kept])
+        return saving.unpickled, (type(self), facts, [save_bytes(tensors) for tensors in kept], self.device)
 
 
-def load(path: str | Path) -> Network:
+def load(path: str | Path, device: str = devices.CPU) -> Network:
     """The network that `Network.save` or a daemon's checkpoint wrote; it goes on as if it had never stopped.
 
-    Raises CheckpointError if the folder is missing, unreadable or damaged.
+    device: where, whatever it was before; see `Network`.
+    Raises CheckpointError if the folder is missing, unreadable or damaged, DeviceError if the device cannot be used.
     """
-    return saving.load(Network, path)
+    return saving.load(Network, path, device)

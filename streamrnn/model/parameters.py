@@ -7,6 +7,10 @@ import numpy as np
 from streamrnn.kernels.instructions import buffer
 
 
+def nothing() -> None:
+    """What a part does before its arrays are looked at, where they are in force already."""
+
+
 class Parameters:
     """A flat float32 buffer and the arrays inside it by name; writing to one writes to the buffer."""
 

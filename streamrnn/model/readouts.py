@@ -1,5 +1,6 @@
 """Readouts: a linear map of the last hidden vector and what it means, see `streamrnn.kernels.readouts`."""
 
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -17,7 +18,7 @@ from streamrnn.model import tables
 from streamrnn.model.anomalies import Seen
 from streamrnn.model.entrance import Entrance
 from streamrnn.model.forecasts import Horizon
-from streamrnn.model.parameters import Parameters
+from streamrnn.model.parameters import Parameters, nothing
 from streamrnn.model.weights import glorot
 
 
@@ -33,6 +34,7 @@ class Readout:
         if size < 1:
             raise ValueError(f"{type(self).__name__} needs a size of at least 1, not {size}")
         self.size = size
+        self._here: Callable[[], None] = nothing  # in a network: has the arrays hold what is in force
 
     @property
     def options(self) -> dict[str, Any]:
@@ -101,6 +103,7 @@ class Readout:
     @property
     def params(self) -> dict[str, np.ndarray]:
         """Live views: W_hy (H, K), b_y (K,)."""
+        self._here()
         return self.parameters.views
 
 
@@ -157,6 +160,7 @@ class Forecast(Readout):
 
         Of one that was missing it is what was forecast; NaN before the channel's first.
         """
+        self._here()
         places = memory.HIDDEN, memory.ROWS, memory.RING, memory.CHANNEL
         hidden, rows, ring, numbers = self.stage.settings[list(places)].astype(int)
         row = self.stage.experts[stream]

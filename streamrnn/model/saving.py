@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from safetensors.numpy import load as load_bytes
 
+from streamrnn.cuda.device import CPU, DeviceError
 from streamrnn.kernels.columns import FRAMES, FREE, SLOT
 from streamrnn.model.feedback import Last
 from streamrnn.model.layers import Layer
@@ -24,32 +25,40 @@ def save(net: "Network", path: str | Path) -> None:
     """See `Network.save`."""
     folder = checkpoint.at(path).resolve()
     checkpoint.check_replaceable(folder)
+    net._here()
     kept = network_state.take(net.stages, net._schedule, net._streams.used)
     manifest = msgspec.structs.replace(manifest_of(net), parameters_sha256=net.parameters_sha256())
     checkpoint.write(folder, kept, manifest)
 
 
-def load(kind: "type[Network]", path: str | Path) -> "Network":
+def load(kind: "type[Network]", path: str | Path, device: str) -> "Network":
     """See `streamrnn.load`."""
     folder = checkpoint.found(checkpoint.at(path))
     manifest = read_manifest(folder)
-    net = like_saved(kind, folder, manifest)
+    net = like_saved(kind, folder, manifest, device)
     know(net, manifest)
+    net._here()
     checkpoint.restore(folder, manifest, net.stages, 0, net._schedule)
     free_the_rest(net)
     return net
 
 
-def like_saved(kind: "type[Network]", folder: Path, manifest: Manifest) -> "Network":
-    """A network like the one that was saved, all weights zero. Raises CheckpointError if the manifest has none."""
+def like_saved(kind: "type[Network]", folder: Path, manifest: Manifest, device: str = CPU) -> "Network":
+    """A network like the one that was saved, all weights zero.
+
+    Raises CheckpointError if the manifest has none, DeviceError if the device cannot be used.
+    """
     try:
-        return kind.from_spec(manifest.spec, fresh=False, streams=max(1, len(manifest.streams)))
+        return kind.from_spec(manifest.spec, fresh=False, streams=max(1, len(manifest.streams)), device=device)
+    except DeviceError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / MANIFEST}: describes no network ({error})") from error
 
 
 def taken(net: "Network") -> tuple[bytes, list[network_state.Tensors]]:
     """Everything that a network is: what `made_again` takes. Of equal networks it is the same bytes."""
+    net._here()
     kept = network_state.take(net.stages, net._schedule, net._streams.used)
     for owner, tensors in zip(net.stages, kept, strict=True):
         make_plain(owner, tensors)
@@ -57,20 +66,25 @@ def taken(net: "Network") -> tuple[bytes, list[network_state.Tensors]]:
     return msgspec.msgpack.encode((manifest_of(net), name, None if losses is None else losses.tolist())), kept
 
 
-def made_again(kind: "type[Network]", facts: bytes, kept: list[network_state.Tensors]) -> "Network":
-    """The network from what `taken` gave: `save` and `load` in memory."""
+def made_again(kind: "type[Network]", facts: bytes, kept: list[network_state.Tensors], device: str = CPU) -> "Network":
+    """The network from what `taken` gave: `save` and `load` in memory; on the CPU where the device cannot be used."""
     manifest, name, losses = msgspec.msgpack.decode(facts, type=tuple[Manifest, str | None, list[float] | None])
-    net = kind.from_spec(manifest.spec, fresh=False, streams=max(1, len(manifest.streams)))
+    streams = max(1, len(manifest.streams))
+    try:
+        net = kind.from_spec(manifest.spec, False, streams, device)
+    except DeviceError:
+        net = kind.from_spec(manifest.spec, False, streams)
     know(net, manifest)
+    net._here()
     network_state.put(kept, net.stages, net._schedule)
     free_the_rest(net)
     net._streams.ended = name, None if losses is None else losses_of(net, losses)
     return net
 
 
-def unpickled(kind: "type[Network]", facts: bytes, stages: list[bytes]) -> "Network":
+def unpickled(kind: "type[Network]", facts: bytes, stages: list[bytes], device: str = CPU) -> "Network":
     """The network from a pickle."""
-    return made_again(kind, facts, [load_bytes(tensors) for tensors in stages])
+    return made_again(kind, facts, [load_bytes(tensors) for tensors in stages], device)
 
 
 def manifest_of(net: "Network") -> Manifest:

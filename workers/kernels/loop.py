@@ -10,7 +10,7 @@ import numpy as np
 from numba import typeof, types
 
 from streamrnn.kernels import chain
-from streamrnn.kernels.buffers import INPUTS, OUTPUTS, Sizes, stage_at
+from streamrnn.kernels.buffers import OUTPUTS, Sizes, stage_at
 from streamrnn.kernels.columns import CLOSED, CUT, LEARNED
 from streamrnn.kernels.columns import FRAMES as WINDOW_FRAMES
 from streamrnn.kernels.frames import COLUMNS, ECHO, EMIT, FLAGS, INPUT, SCORED, TOKEN
@@ -191,11 +191,17 @@ def learn(stages, t, links, dY):
     """Take the oldest closed window back, and send the gradient of its inputs up if there is somebody."""
     number = t.counters[LEARNED]
     frames = chain.learn(stages, t, dY)
+    send_gradient(links, number, stage_at(stages, 0).dx[:frames])
+
+
+@inlined
+def send_gradient(links, number, dx):
+    """Send the gradient dx (frames, I) of the inputs of window `number` up, if there is somebody."""
     if links.sockets[GRADIENTS_OUT] != 0:
-        message, first = links.gradient, stage_at(stages, 0)
-        start_message(message, GRADIENT, links.state[EPOCH], number, 0, frames, first.config[INPUTS], FLOAT, 0)
+        message = links.gradient
+        start_message(message, GRADIENT, links.state[EPOCH], number, 0, dx.shape[0], dx.shape[1], FLOAT, 0)
         _, _, vectors = parts(message)
-        copy_rows(first.dx, vectors)
+        copy_rows(dx, vectors)
         send(links, GRADIENTS_OUT, message)
 
 
@@ -206,36 +212,62 @@ def work(stages, t, links):
     frames, targets, X = parts(links.incoming)
     start, used = state[START], state[USED_INPUTS]
     end, inputs = chain.advance(stages, t, frames, start, X[used:], doubles(links.incoming)[used:])
-    segment, cut = frames[start:end], t.counters[CUT]
-    if end == frames.shape[0] and links.incoming[H_NUMBER] > MORE:
+    segment = frames[start:end]
+    cut, scored = begin_segment(t, links, segment, frames.shape[0])
+    width = state[TARGET_WIDTH]
+    targets = targets[state[USED_TARGETS] * width : (state[USED_TARGETS] + scored) * width]
+    output = chain.outputs(stages)[:inputs]
+    if chain.ends_in_readout(stages):
+        losses = matrix(links.losses, 0, segment.shape[0], state[LOSSES])
+        chain.score(stages, t, segment, matrix(targets, 0, scored if width else 0, width), losses)
+        say(links, segment, output, targets)
+        cut = -1
+    else:
+        keep(links, segment, output, INPUT, targets)
+    end_segment(links, segment, frames.shape[0], inputs, scored, cut)
+
+
+@inlined
+def begin_segment(t, links, segment, count):
+    """Before the outputs of a segment, of `count` frames in hand, are kept: have room for them.
+
+    Returns the stream whose window the next frame closes, -1 for none, and how many frames have a target.
+    """
+    state, cut = links.state, t.counters[CUT]
+    end = state[START] + segment.shape[0]
+    if end == count and links.incoming[H_NUMBER] > MORE:
         cut = links.incoming[H_NUMBER] // CUTS - 1
         close(t, cut)
     scored = 0
     for k in range(segment.shape[0]):
         scored += 1 if segment[k, FLAGS] & SCORED else 0
-    width = state[TARGET_WIDTH]
-    targets = targets[state[USED_TARGETS] * width : (state[USED_TARGETS] + scored) * width]
-    output = chain.outputs(stages)[:inputs]
     if state[READY] + segment.shape[0] > links.rows.shape[0]:
         flush(links, NO_STREAM)
-    state[MORE_COMES] = 1 if end < frames.shape[0] or links.incoming[H_NUMBER] & MORE else 0
-    if chain.ends_in_readout(stages):
-        each = state[LOSSES]
-        losses = matrix(links.losses, 0, segment.shape[0], each)
-        chain.score(stages, t, segment, matrix(targets, 0, scored if width else 0, width), losses)
-        keep_targets(segment, targets, losses[:, each - width :])
-        keep(links, segment, output, EMIT, links.losses[: segment.shape[0] * each])
-        echo(links, segment, output)
-        cut = -1
-    else:
-        keep(links, segment, output, INPUT, targets)
+    state[MORE_COMES] = 1 if end < count or links.incoming[H_NUMBER] & MORE else 0
+    return cut, scored
+
+
+@inlined
+def say(links, segment, output, targets):
+    """Keep what a readout says of a segment, its losses and targets (scored width,), and send the echoes."""
+    each = links.state[LOSSES]
+    losses = matrix(links.losses, 0, segment.shape[0], each)
+    keep_targets(segment, targets, losses[:, each - links.state[TARGET_WIDTH] :])
+    keep(links, segment, output, EMIT, links.losses[: segment.shape[0] * each])
+    echo(links, segment, output)
+
+
+@inlined
+def end_segment(links, segment, count, inputs, scored, cut):
+    """Behind a segment with so many inputs and targets, of `count` frames in hand: send what is due, and go on."""
+    state = links.state
     if cut >= 0 or state[READY] >= state[FLUSH_AT]:
         flush(links, cut)
-    state[START] = end
+    state[START] += segment.shape[0]
     state[USED_INPUTS] += inputs
     state[USED_TARGETS] += scored
-    state[DONE_FRAMES] += end - start
-    state[HAS_FRAMES] = 1 if end < frames.shape[0] else 0
+    state[DONE_FRAMES] += segment.shape[0]
+    state[HAS_FRAMES] = 1 if state[START] < count else 0
 
 
 @inlined

@@ -2,21 +2,29 @@
 
 import ctypes
 import time
+from typing import Any
 
 import llvmlite.binding as llvm
 import zmq
 from numba import types
 from zmq.backend.cython import _zmq
 
+from streamrnn.kernels.jit import DISABLED
+
 POLL_IN = zmq.POLLIN
 DONT_WAIT = int(zmq.DONTWAIT)
 
 MONOTONIC = time.CLOCK_MONOTONIC
 
+CTYPES = {types.uintp: ctypes.c_size_t, types.int32: ctypes.c_int32, types.int64: ctypes.c_int64}
 _libzmq, _libc = ctypes.CDLL(_zmq.__file__), ctypes.CDLL(None)
 
 
-def _function(library: ctypes.CDLL, name: str, result: types.Type, *arguments: types.Type) -> types.ExternalFunction:
+def _function(library: ctypes.CDLL, name: str, result: types.Type, *arguments: types.Type) -> Any:
+    if DISABLED:
+        function = getattr(library, name)
+        function.argtypes = [CTYPES[kind] for kind in arguments]
+        return lambda *given: function(*map(int, given))
     llvm.add_symbol(name, ctypes.cast(getattr(library, name), ctypes.c_void_p).value)
     return types.ExternalFunction(name, result(*arguments))
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from streamrnn.config import Config
+from streamrnn.cuda.device import CPU
 from streamrnn.kernels.anomaly import DETECTORS
 from streamrnn.kernels.readouts import READOUTS
 from streamrnn.model.inputs import largest
@@ -41,10 +42,15 @@ class WorkerHandle:
         self.heard = now
 
     def status(self, now: float) -> dict[str, Any]:
-        """How it is: `heard` seconds ago, `silence` the longest so far, `busy` in seconds; `memory` in bytes."""
+        """How it is: `heard` seconds ago, `silence` the longest so far, `busy` in seconds; both memories in bytes."""
         heard = now - self.heard if self.process else None
         known = {"busy": self.facts.get("busy", 0.0), "memory": self.facts.get("memory", 0)}
+        known |= {"device": self.device, "device_memory": self.facts.get("device_memory", 0)}
         return {"name": self.name, "does": self.does, "pid": self.pid, "heard": heard, "silence": self.silence, **known}
+
+    @property
+    def device(self) -> str:
+        return self.order.get("device", CPU)
 
     @property
     def pid(self) -> int:
@@ -104,6 +110,7 @@ def plan(
         order = {
             "spec": config.spec(),
             "stages": [first, first + count],
+            "device": config.devices[k],
             "token_targets": config.readout.classes,
             "frames_in": frames[k],
             "frames_out": frames[k + 1],

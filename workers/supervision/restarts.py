@@ -23,9 +23,17 @@ class Restarts:
         while now - self.failures[0] > RESTART_SPAN:
             self.failures.popleft()
 
+    def too_many(self, most: int) -> bool:
+        """Whether there were more than `most` of late."""
+        return len(self.failures) > most
+
+    def forget(self) -> None:
+        """Count anew: what made them die is gone."""
+        self.failures.clear()
+
     def check(self, most: int, reason: str) -> None:
         """Raise GaveUp if there were more than `most` of late; reason: why one more is needed."""
-        if len(self.failures) > most:
+        if self.too_many(most):
             raise GaveUp(f"{reason}; given up after {len(self.failures) - 1} restarts in {RESTART_SPAN:.0f} s")
 
     def recovered(self) -> float | None:
