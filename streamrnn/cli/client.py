@@ -21,7 +21,7 @@ from streamrnn.cli.json_lines import Json, print_json
 from streamrnn.config import Sockets
 from streamrnn.model.channels import names
 from streamrnn.model.tables import Forecast, Readout
-from streamrnn.workers.supervision.wording import displayable, sink_line
+from streamrnn.workers.supervision.wording import displayable, receiver_line, sink_line
 
 if TYPE_CHECKING:
     from streamrnn.model.anomalies import Alarm
@@ -98,6 +98,8 @@ def status_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "checkpoints", facts["checkpoints"]
     for sink in facts.get("sinks", ()):
         yield "sink", sink_line(sink)
+    for receiver in facts.get("receivers", ()):
+        yield "alarms to", receiver_line(receiver)
     for worker in facts["workers"]:
         heard = "" if worker["heard"] is None else f"  heard {worker['heard']:.1f} s ago"
         memory = filesize.decimal(worker["memory"])
