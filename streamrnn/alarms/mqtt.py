@@ -1,6 +1,7 @@
 """MQTT: each message in JSON on one topic, QoS 1; the broker answers by confirming it."""
 
 import sys
+import threading
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +14,7 @@ from streamrnn.sinks.sink import Problems, SinkError
 from streamrnn.tables import NonEmpty
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import Client, MQTTMessageInfo
+    from paho.mqtt.client import Client
 
 
 class MqttCarrier(Carrier):
@@ -21,7 +22,8 @@ class MqttCarrier(Carrier):
 
     def __init__(self, table: "MqttAlarmConfig") -> None:
         self._table = table
-        self._sent: tuple[str, MQTTMessageInfo] | None = None  # the message that is under way, by its ID
+        self._under_way = ""  # the message that paho has: its ID
+        self._confirmed = threading.Event()
         self._trouble = self._refusal = ""
         try:
             self._client = mqtt.client_for(table, table.client_id or "")
@@ -34,14 +36,13 @@ class MqttCarrier(Carrier):
         client.loop_start()
 
     def deliver(self, message: Message) -> None:
-        if not self._sent or self._sent[0] != message["id"]:
-            self._refusal = ""
-            payload = msgspec.json.encode(message)
-            self._sent = message["id"], self._client.publish(self._table.topic, payload, qos=1)
-        self._sent[1].wait_for_publish(self._table.timeout)
-        if not self._sent[1].is_published():
+        if self._under_way != message["id"]:
+            self._confirmed.clear()
+            self._under_way = message["id"]
+            self._client.publish(self._table.topic, msgspec.json.encode(message), qos=1)
+        if not self._confirmed.wait(self._table.timeout):
             raise SinkError(self._trouble or f"{self._table.line}: confirms nothing for {self._table.timeout:g} s")
-        self._sent = None
+        self._under_way = ""
         if self._refusal:
             raise SinkError(self._refusal)
 
@@ -62,6 +63,7 @@ class MqttCarrier(Carrier):
 
     def _on_publish(self, _: "Client", __: Any, ___: int, reason: Any, ____: Any) -> None:
         self._refusal = f"{self._table.url}: refuses a message: {reason}" if reason.is_failure else ""
+        self._confirmed.set()
 
 
 class MqttAlarmConfig(ReceiverTable, frozen=True, kw_only=True, tag="mqtt"):
