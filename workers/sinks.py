@@ -31,7 +31,7 @@ from streamrnn.sinks.records import Records
 from streamrnn.storage import files, private
 from streamrnn.workers.worker import Worker
 
-NICE = 19  # where there are not enough cores, the pipeline goes first
+NICE = 19  # of sinks: where there are not enough cores, the pipeline goes first; an alarm does not wait for that
 PAUSE = 0.02  # seconds between two questions: what comes meanwhile comes together
 WAIT = 0.25  # seconds for outputs that are still to come
 ANSWER_TIMEOUT = 5.0  # seconds
@@ -59,11 +59,13 @@ class Feed:
         table: Destination,
         open: Callable[[], Sink],
         record: Callable[[Output, str], Any],
+        nice: int,
         folder: Path,
         connect: Callable[[], Cursor],
         tell: Callable[[str, str], None],
     ) -> None:
-        self._table, self._open, self._record, self._connect, self._tell = table, open, record, connect, tell
+        self._table, self._open, self._record, self._nice = table, open, record, nice
+        self._connect, self._tell = connect, tell
         self._path = folder / f"{sha256(table.origin.encode()).hexdigest()[:16]}.json"
         self.written = self.missed = 0  # outputs, of a receiver alarms and outputs
         self.waiting = 0  # alarms
@@ -76,6 +78,7 @@ class Feed:
 
     def run(self) -> None:
         """Until it is finished, or stopped."""
+        os.nice(self._nice)  # of this thread
         while not (self.finished or self._stopped.is_set()):
             try:
                 self._feed()
@@ -188,7 +191,6 @@ class Sinks:
 
     def __init__(self, worker: Worker) -> None:
         self.worker, self.order = worker, worker.first_order()
-        os.nice(NICE)
         self.events: Queue[tuple[str, str]] = Queue()
         self.context = zmq.Context()
         self.key = load(self.order["key"]) if self.order["key"] else None
@@ -202,7 +204,7 @@ class Sinks:
         records = Records(readout, self.order["channels"], self.order["units"])
         about = About(self.order["daemon"], records)
         for table in map(table_of, self.order["sinks"]):
-            yield Feed(table, partial(table.open, about), records.of, folder, self.connect, self.tell)
+            yield Feed(table, partial(table.open, about), records.of, NICE, folder, self.connect, self.tell)
 
     def receiver_feeds(self, folder: Path) -> Iterator[Feed]:
         """Those of [[alarms]]; folder: of positions, and of outboxes."""
@@ -210,7 +212,7 @@ class Sinks:
         observations = Observations(readout, self.order["channels"])
         about = Surroundings(self.order["daemon"], folder / "outboxes", self.tell_and_wait)
         for table in map(receiver_of, self.order["alarms"]):
-            yield Feed(table, partial(table.open, about), observations.of, folder, self.connect, self.tell)
+            yield Feed(table, partial(table.open, about), observations.of, 0, folder, self.connect, self.tell)
 
     def run(self) -> None:
         """Until told to stop."""
