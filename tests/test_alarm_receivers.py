@@ -7,6 +7,7 @@ import random
 import re
 import socket
 import subprocess
+import textwrap
 import threading
 import time
 from contextlib import contextmanager
@@ -153,6 +154,12 @@ def test_what_the_page_shows_is_a_config_and_paths_are_those_in_its_folder():
     box = Outbox(above={"boiler": 9})
     Watch("plant", box, Limit(5.0, 10), True).look(seen)
     assert box.next(0.0, 0.0) == json.loads(message)
+
+
+def test_the_example_beside_the_configs_is_one():
+    (table,) = re.findall(r"```toml\n(.*?)```", (ROOT / "configs/README.md").read_text(), re.DOTALL)
+    (webhook,) = parse((ROOT / "configs/sensors.toml").read_text() + textwrap.dedent(table)).alarms
+    assert (webhook.kind, webhook.every) == ("webhook", 300.0)
 
 
 @pytest.mark.parametrize(
