@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import trustme
@@ -25,7 +26,7 @@ from test_sinks import CONFIG, PARTS, STREAMS, Sinking, jsonl
 from typer.testing import CliRunner
 
 from benchmarks.shared.brokers import Mosquitto
-from streamrnn.alarms import Surroundings, outbox, receiver_of
+from streamrnn.alarms import Surroundings, receiver_of
 from streamrnn.alarms.outbox import Outbox
 from streamrnn.alarms.receiver import Receiver
 from streamrnn.alarms.watch import Limit, Observation, Watch
@@ -69,22 +70,21 @@ stretches = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([0.0, 9.0,
 
 
 @given(stretches, st.integers(1, 3), st.randoms())
-def test_losses_above_a_limit_are_alarms_whatever_dies(tmp_path_factory, said, frames, dice):
-    path = tmp_path_factory.mktemp("alarms") / "outbox"
+def test_losses_above_a_limit_are_alarms_whatever_dies(said, frames, dice):
     outputs = [(seq, stream, loss) for seq, (stream, loss) in enumerate(said)]
-    place, box = 0, Outbox()
+    place, disk = 0, msgspec.json.encode(Outbox())
     while place < len(outputs):
-        box = outbox.read(path)
+        box = msgspec.json.decode(disk, type=Outbox)
         box.begin("r")
         watch, until = Watch("d", box, Limit(5.0, frames), True), dice.randint(place, len(outputs))
         for seq, stream, loss in outputs[max(place, box.seq + 1) : until]:
             watch.look(Observation("r", Output(stream, seq, Y, float("nan") if loss is None else loss), None))
         if dice.random() < 0.7:  # else it dies before
-            outbox.write(path, box)
-            place = until
-    assert sorted(kinds(outbox.read(path).waiting)) == expected(outputs, 5.0, frames)
+            disk, place = msgspec.json.encode(box), until
+    waiting = msgspec.json.decode(disk, type=Outbox).waiting
+    assert sorted(kinds(waiting)) == expected(outputs, 5.0, frames)
     begun = {}
-    for message in outbox.read(path).waiting:
+    for message in waiting:
         assert message["began"] == (begun.get(message["stream"]) if message["event"] == "ends" else None)
         begun[message["stream"]] = message["id"]
 
@@ -122,6 +122,7 @@ def test_with_too_many_waiting_no_more_outputs_are_read(tmp_path):
     table = receiver_of({"kind": "command", "command": ["false"], "above": 0.0, "every": 0})
     receiver = Receiver(table, Surroundings("d", tmp_path, lambda *_: None))
     receiver.last("r")
+    receiver.write([])
     receiver.write([Observation("r", Output("a", seq, Y, (-1.0, 1.0)[seq % 2]), None) for seq in range(1100)])
     assert receiver.waiting == 1099
     with pytest.raises(SinkError, match=r"1,099 alarms wait; false: ends with 1"):
@@ -181,7 +182,7 @@ def test_the_example_beside_the_configs_is_one():
         ('kind = "command"\nabove = 1.0\ncommand = "date"', '"alarms[0].command" must be a list'),
         ('kind = "mail"\nabove = 1.0', 'must be "webhook", "mqtt", "command" or "log"'),
         ('kind = "log"\nabove = 1.0\nfor = 0', '"alarms[0].for" must be an integer from 1'),
-        ('kind = "log"\nabove = 1.0\n[[alarms]]\nkind = "log"\nabove = 2.0', '"alarms" has "log" twice'),
+        ('kind = "log"\nabove = 1.0\n[[alarms]]\nkind = "log"\nabove = 2.0', '"alarms" has "alarms to log" twice'),
     ],
 )
 def test_what_cannot_be_is_said(table, said):
@@ -491,6 +492,7 @@ def test_kills_at_any_moment_lose_nothing_and_repeat_at_most_what_was_being_writ
         assert len(hook.messages) - len(set(kinds(hook.messages))) <= kills
 
 
+@pytest.mark.long
 def test_a_receiver_that_is_away_for_longer_than_the_history_reaches_loses_nothing(hook):
     table = f'kind = "webhook"\nurl = "{hook.url}"\nevery = 0\n{LIMIT}'
     with Alarming(table, more="[outputs]\nhistory = 20000\n") as daemon:
@@ -509,6 +511,25 @@ def test_a_receiver_that_is_away_for_longer_than_the_history_reaches_loses_nothi
         assert sorted(kinds(hook.messages)) == daemon.expected()
 
 
+@pytest.mark.long
+def test_a_receiver_whose_secret_cannot_be_read_loses_nothing(hook):
+    table = f'kind = "webhook"\nurl = "{hook.url}"\nsecret_file = "secret"\nevery = 0\n{LIMIT}'
+    with Alarming(table, more="[outputs]\nhistory = 20000\n") as daemon:
+        daemon.start()
+        for k in range(6):
+            with fed(daemon, 50, 50 * k):
+                wait_for(lambda k=k: daemon.sinks()[0]["written"] == 50 * (k + 1))
+            waiting = len(daemon.expected())
+            wait_for(lambda waiting=waiting: daemon.receivers()[0]["waiting"] == waiting)
+        wait_for(lambda: "No such file" in daemon.receivers()[0]["trouble"])
+        secret_file(daemon.folder / "secret", SECRET)
+        sent(daemon, waiting)
+        wait_for(lambda: not daemon.receivers()[0]["trouble"])
+        daemon.stop()
+        assert sorted(kinds(hook.messages)) == daemon.expected()
+
+
+@pytest.mark.long
 def test_a_stream_has_a_message_at_once_and_then_what_came_meanwhile(hook):
     with Alarming(f'kind = "webhook"\nurl = "{hook.url}"\nevery = 2\n{LIMIT}\nstreams = ["a", "c"]') as daemon:
         daemon.start()

@@ -133,6 +133,7 @@ class Feed:
             else:
                 self.written += sink.write([])
             self.waiting = sink.waiting
+            unsafe |= sink.trouble != self.trouble
             late = time.monotonic() > self._deadline
             ends = self._finishing.is_set() and (late or (part is not None and not part.outputs))
             if unsafe and (ends or time.monotonic() >= due):

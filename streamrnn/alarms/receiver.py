@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from streamrnn.alarms import outbox
 from streamrnn.alarms.outbox import Message, Outbox
-from streamrnn.alarms.table import ReceiverTable, Surroundings
+from streamrnn.alarms.table import Carrier, ReceiverTable, Surroundings
 from streamrnn.alarms.watch import Limit, Observation, Watch
 from streamrnn.sinks.sink import Sink, SinkError
 
@@ -22,7 +22,7 @@ class Receiver(Sink):
         self._table, self._about = table, about
         self._path = about.folder / f"{sha256(table.origin.encode()).hexdigest()[:16]}.json"
         self._outbox, self._changed = Outbox(), False
-        self._carrier = table.carrier(about)
+        self._carrier: Carrier | None = None
         self._wait, self._again = SHORTEST, 0.0
 
     def last(self, run: str) -> int | None:
@@ -47,23 +47,25 @@ class Receiver(Sink):
         return True
 
     def close(self) -> None:
-        self._carrier.close()
+        if self._carrier:
+            self._carrier.close()
 
     @property
     def waiting(self) -> int:
         return len(self._outbox)
 
     def _deliver(self) -> int:
-        """Send what is due, for a while; how many alarms were answered. On the disk is before what will be sent, and
-        after what was."""
+        """Send what is due, for a while; how many alarms were answered.
+
+        The outbox is on the disk before a message is sent, and again when it was answered.
+        """
         count, until = 0, time.monotonic() + AT_ONCE
         while self._again <= time.monotonic() < until:
-            known = self._outbox.sending
-            if not (message := self._outbox.next(time.time(), self._table.every)):
-                break
-            self._changed |= message is not known
-            self.flush(0.0)
             try:
+                self._carrier = self._carrier or self._table.carrier(self._about)
+                if not (message := self._next()):
+                    self.trouble = ""
+                    break
                 self._carrier.deliver(message)
             except SinkError as error:
                 self.trouble = str(error)
@@ -76,6 +78,13 @@ class Receiver(Sink):
             self.flush(0.0)
             count += 1 + len(message["held"])
         return count
+
+    def _next(self) -> Message | None:
+        known = self._outbox.sending
+        message = self._outbox.next(time.time(), self._table.every)
+        self._changed |= message is not known
+        self.flush(0.0)
+        return message
 
 
 def trial(daemon: str) -> Message:

@@ -46,7 +46,7 @@ class ReceiverTable(Destination, frozen=True, kw_only=True):
 
     @property
     def origin(self) -> str:
-        return f"{self.place} {sorted(self.streams)}" if self.streams else self.place
+        return f"alarms to {self.place}{f', {sorted(self.streams)}' if self.streams else ''}"
 
     @property
     def place(self) -> str:
