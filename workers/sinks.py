@@ -1,4 +1,4 @@
-"""The process of sinks: each reads the daemon's history in a thread of its own, and writes what it finds there.
+"""The process of sinks and receivers: each reads the daemon's history in a thread of its own, and writes what is there.
 
 It is a client of the daemon and no part of its pipeline, which never waits for it. A sink that is down is tried again,
 and then goes on behind the last record that it has written: what it has not, the history has, as far as that reaches.
@@ -7,27 +7,31 @@ and then goes on behind the last record that it has written: what it has not, th
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import msgspec
 import zmq
 
+from streamrnn.alarms import Surroundings, receiver_of
+from streamrnn.alarms.watch import Observations
 from streamrnn.client.connection import open_dealer
 from streamrnn.client.cursor import Cursor, Part
+from streamrnn.client.output import Output
 from streamrnn.model.tables import AnyReadout
 from streamrnn.protocol.addresses import as_seen_with
 from streamrnn.protocol.keys import load
-from streamrnn.sinks import About, Sink, SinkTable, table_of
+from streamrnn.sinks import About, Destination, Sink, table_of
 from streamrnn.sinks.records import Records
 from streamrnn.storage import files, private
 from streamrnn.workers.worker import Worker
 
-NICE = 19  # where there are not enough cores, the pipeline goes first
+NICE = 19  # of sinks: where there are not enough cores, the pipeline goes first; an alarm does not wait for that
 PAUSE = 0.02  # seconds between two questions: what comes meanwhile comes together
 WAIT = 0.25  # seconds for outputs that are still to come
 ANSWER_TIMEOUT = 5.0  # seconds
@@ -45,19 +49,26 @@ class Position(msgspec.Struct):
 
 
 class Feed:
-    """Feeds a sink from the daemon's history. `tell(event, text)` is for the log."""
+    """Feeds a sink, or a receiver, from the daemon's history.
+
+    `open()` begins to write, `record(output, run)` is what is written of an output, `tell(event, text)` is for the log.
+    """
 
     def __init__(
         self,
-        table: SinkTable,
-        about: About,
+        table: Destination,
+        open: Callable[[], Sink],
+        record: Callable[[Output, str], Any],
+        nice: int,
         folder: Path,
         connect: Callable[[], Cursor],
         tell: Callable[[str, str], None],
     ) -> None:
-        self._table, self._about, self._connect, self._tell = table, about, connect, tell
+        self._table, self._open, self._record, self._nice = table, open, record, nice
+        self._connect, self._tell = connect, tell
         self._path = folder / f"{sha256(table.origin.encode()).hexdigest()[:16]}.json"
-        self.written = self.missed = 0  # outputs
+        self.written = self.missed = 0  # outputs, of a receiver alarms and outputs
+        self.waiting = 0  # alarms
         self.trouble = ""
         self.safe = -1  # the place up to which all is written, whatever happens
         self.finished = False  # there is no more, or no time for it
@@ -67,6 +78,7 @@ class Feed:
 
     def run(self) -> None:
         """Until it is finished, or stopped."""
+        os.nice(self._nice)  # of this thread
         while not (self.finished or self._stopped.is_set()):
             try:
                 self._feed()
@@ -89,11 +101,12 @@ class Feed:
     def status(self) -> dict[str, Any]:
         """How it is, in plain values."""
         about = {"kind": self._table.kind, "line": self._table.line}
-        return {**about, "written": self.written, "missed": self.missed, "trouble": self.trouble}
+        counts = {"written": self.written, "waiting": self.waiting, "missed": self.missed}
+        return {**about, **counts, "trouble": self.trouble}
 
     def _feed(self) -> None:
         """Go on behind the last record, for as long as nothing goes wrong. Raises SinkError."""
-        with closing(self._table.open(self._about)) as sink, closing(self._connect()) as cursor:
+        with closing(self._open()) as sink, closing(self._connect()) as cursor:
             if not (beginning := cursor.beginning(ANSWER_TIMEOUT)):
                 return
             run, begins = beginning
@@ -119,6 +132,8 @@ class Feed:
                 unsafe = True
             else:
                 self.written += sink.write([])
+            self.waiting = sink.waiting
+            unsafe |= sink.trouble != self.trouble
             late = time.monotonic() > self._deadline
             ends = self._finishing.is_set() and (late or (part is not None and not part.outputs))
             if unsafe and (ends or time.monotonic() >= due):
@@ -139,7 +154,7 @@ class Feed:
             text = f"frames {missed[0]:,} to {missed[-1]:,} were gone from the history before they could be written"
             self._tell("sink_missed", f"{self._table.kind} {self._table.line}: {text}; outputs.history can be larger")
         wanted = [output for output in part.outputs if output.seq > seq and self._table.wants(output.stream)]
-        self.written += sink.write([self._about.records.of(output, part.run) for output in wanted])
+        self.written += sink.write([self._record(output, part.run) for output in wanted])
         return max([seq, *(output.seq for output in part.outputs[-1:])])
 
     def _flush(self, sink: Sink) -> bool:
@@ -177,16 +192,28 @@ class Sinks:
 
     def __init__(self, worker: Worker) -> None:
         self.worker, self.order = worker, worker.first_order()
-        os.nice(NICE)
-        self.events: deque[tuple[str, str]] = deque()
+        self.events: Queue[tuple[str, str]] = Queue()
         self.context = zmq.Context()
         self.key = load(self.order["key"]) if self.order["key"] else None
-        readout = msgspec.convert(self.order["readout"], AnyReadout)
-        about = About(self.order["daemon"], Records(readout, self.order["channels"], self.order["units"]))
         folder = Path(self.order["positions"])
         private.make_folder(folder)
-        tables = [table_of(plain) for plain in self.order["sinks"]]
-        self.feeds = [Feed(table, about, folder, self.connect, self.tell) for table in tables]
+        self.feeds = [*self.sink_feeds(folder), *self.receiver_feeds(folder)]
+
+    def sink_feeds(self, folder: Path) -> Iterator[Feed]:
+        """Those of [[sinks]]; folder: of positions."""
+        readout = msgspec.convert(self.order["readout"], AnyReadout)
+        records = Records(readout, self.order["channels"], self.order["units"])
+        about = About(self.order["daemon"], records)
+        for table in map(table_of, self.order["sinks"]):
+            yield Feed(table, partial(table.open, about), records.of, NICE, folder, self.connect, self.tell)
+
+    def receiver_feeds(self, folder: Path) -> Iterator[Feed]:
+        """Those of [[alarms]]; folder: of positions, and of outboxes."""
+        readout = msgspec.convert(self.order["readout"], AnyReadout)
+        observations = Observations(readout, self.order["channels"])
+        about = Surroundings(self.order["daemon"], folder / "outboxes", self.tell_and_wait)
+        for table in map(receiver_of, self.order["alarms"]):
+            yield Feed(table, partial(table.open, about), observations.of, 0, folder, self.connect, self.tell)
 
     def run(self) -> None:
         """Until told to stop."""
@@ -201,9 +228,10 @@ class Sinks:
                 for feed in self.feeds:
                     feed.finish()
             self.worker.poll(poller)
-            while self.events:
-                event, text = self.events.popleft()
+            while not self.events.empty():
+                event, text = self.events.get()
                 self.worker.report("warning", event=event, text=text)
+                self.events.task_done()
             self.worker.beat(self.facts)
         for feed in self.feeds:
             feed.stop()
@@ -217,7 +245,12 @@ class Sinks:
 
     def tell(self, event: str, text: str) -> None:
         """Have the log say so; called by the threads."""
-        self.events.append((event, text))
+        self.events.put((event, text))
+
+    def tell_and_wait(self, event: str, text: str) -> None:
+        """The same; it is on its way then."""
+        self.tell(event, text)
+        self.events.join()
 
     def facts(self) -> dict[str, Any]:
         """How things are, for the supervisor."""

@@ -341,7 +341,7 @@ class Supervisor:
 
     def save(self, last: bool) -> None:
         """Begin a checkpoint behind every frame accepted so far; no more are let in if it is the last."""
-        if self.config.sinks and self.config.journal.enabled:
+        if self.config.destinations and self.config.journal.enabled:
             self.order(PUBLISHER, "written", place=self.sinks.safe)
         saving = self.run_checkpoints.begin(last, self.workers)
         try:

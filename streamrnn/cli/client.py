@@ -22,7 +22,7 @@ from streamrnn.config import Sockets
 from streamrnn.cuda.device import CPU
 from streamrnn.model.channels import names
 from streamrnn.model.tables import Forecast, Readout
-from streamrnn.workers.supervision.wording import displayable, sink_line
+from streamrnn.workers.supervision.wording import displayable, receiver_line, sink_line
 
 if TYPE_CHECKING:
     from streamrnn.model.anomalies import Alarm
@@ -99,6 +99,8 @@ def status_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "checkpoints", facts["checkpoints"]
     for sink in facts.get("sinks", ()):
         yield "sink", sink_line(sink)
+    for receiver in facts.get("receivers", ()):
+        yield "alarms to", receiver_line(receiver)
     for worker in facts["workers"]:
         heard = "" if worker["heard"] is None else f"  heard {worker['heard']:.1f} s ago"
         memory = filesize.decimal(worker["memory"])

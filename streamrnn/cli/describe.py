@@ -59,6 +59,8 @@ def _facts(config: Config) -> Iterator[tuple[str, str]]:
     yield "source", config.source_line
     for table in config.sinks:
         yield "sink", f"{table.kind}, {table.line}"
+    for receiver in config.alarms:
+        yield "alarms to", f"{receiver.kind}, {receiver.line}"
     for number, (hosted, device) in enumerate(zip(workers(config), config.devices, strict=True), 1):
         names = ", ".join(plan[i].name for i in hosted) + (f", on {device}" if device != CPU else "")
         yield f"worker {number}", f"gate, {names}, publisher, in one process" if config.single else names

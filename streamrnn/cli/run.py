@@ -186,6 +186,7 @@ def facts(supervisor: Any, settings: Config) -> dict[str, Any]:
         "network": network_line(settings),
         "source": settings.source_line,
         "sinks": [f"{table.kind}, {table.line}" for table in settings.sinks],
+        "receivers": [f"{table.kind}, {table.line}" for table in settings.alarms],
         "workers": [(place(worker), worker.pid) for worker in supervisor.workers.values()],
         "sockets": msgspec.structs.asdict(settings.sockets),
         "checkpoints": supervisor.checkpoints,

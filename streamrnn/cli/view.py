@@ -31,9 +31,9 @@ FIRST_LINE, LINE_EVERY = 1.0, 5.0  # seconds; of the plain log
 def banner(console: Console, facts: Mapping[str, Any]) -> None:
     """Print what has been started, then READY.
 
-    `facts`, of which any may be missing: `name`, `network` (a line), `source` (a line), `sinks` (lines), `workers`
-    (pairs of what a worker does and its pid), `sockets` (name -> address), `checkpoints` (a folder), `state` (a line:
-    new, or what it goes on from).
+    `facts`, of which any may be missing: `name`, `network` (a line), `source` (a line), `sinks`, `receivers` (lines),
+    `workers` (pairs of what a worker does and its pid), `sockets` (name -> address), `checkpoints` (a folder), `state`
+    (a line: new, or what it goes on from).
     """
     console.print(Text.assemble(("streamrnn", "bold cyan"), "  ", (str(facts.get("name", "")), "bold")))
     for key in ("network", "source"):
@@ -41,6 +41,8 @@ def banner(console: Console, facts: Mapping[str, Any]) -> None:
             _fact(console, key, str(facts[key]))
     for line in facts.get("sinks", ()):
         _fact(console, "sink", str(line))
+    for line in facts.get("receivers", ()):
+        _fact(console, "alarms to", str(line))
     for role, pid in facts.get("workers", ()):
         _fact(console, "worker", f"{role}  ", (f"pid {pid}", "dim"))
     for name, address in facts.get("sockets", {}).items():

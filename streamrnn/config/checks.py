@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -12,6 +13,7 @@ from streamrnn.kernels.readouts import READOUTS
 from streamrnn.model import channels
 from streamrnn.protocol import stream_names
 from streamrnn.protocol.addresses import EVERYWHERE, host_of, is_local
+from streamrnn.sinks import Destination
 from streamrnn.sources import KINDS, NoSource, Problems
 
 LONGEST_NAME = 255  # bytes of a file's name
@@ -23,7 +25,9 @@ def problems(config: Config) -> Problems:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", config.name):
         yield "name", f"must be 1 to 64 letters, digits, - or _, not {show(config.name)}"
     yield from _source_problems(config)
-    yield from _sink_problems(config)
+    yield from _destination_problems("sinks", config.sinks)
+    yield from _destination_problems("alarms", config.alarms)
+    yield from _alarm_problems(config)
     yield from _size_problems(config)
     yield from _pipeline_problems(config)
     for key, endpoint in msgspec.structs.asdict(config.sockets).items():
@@ -57,13 +61,19 @@ def _source_problems(config: Config) -> Problems:
             yield "source.stream", f"cannot be {show(name)}: {reason}"
 
 
-def _sink_problems(config: Config) -> Problems:
-    for k, table in enumerate(config.sinks):
+def _destination_problems(name: str, tables: Sequence[Destination]) -> Problems:
+    for k, table in enumerate(tables):
         for key, problem in table.problems():
-            yield f"sinks[{k}].{key}", problem
-    origins = [table.origin for table in config.sinks]
+            yield f"{name}[{k}].{key}", problem
+    origins = [table.origin for table in tables]
     if twice := next((each for each in origins if origins.count(each) > 1), None):
-        yield "sinks", f"has {show(twice)} twice"
+        yield name, f"has {show(twice)} twice"
+
+
+def _alarm_problems(config: Config) -> Problems:
+    for k, table in enumerate(config.alarms):
+        if table.above is None and config.anomaly is None:
+            yield f"alarms[{k}].above", "must be given where there is no [anomaly]: without both there are no alarms"
 
 
 def _size_problems(config: Config) -> Problems:

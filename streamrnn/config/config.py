@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from streamrnn.alarms import AnyReceiver
 from streamrnn.config.sections import (
     Health,
     Journal,
@@ -22,7 +23,7 @@ from streamrnn.config.sections import (
 from streamrnn.model.optimizers import AnyOptimizer
 from streamrnn.model.tables import Anomaly, AnyReadout, Forecast, Input, Layer, Learning
 from streamrnn.protocol.stream_names import SOURCE
-from streamrnn.sinks import AnySink
+from streamrnn.sinks import AnySink, Destination
 from streamrnn.sources import AnySource, NoSource
 from streamrnn.tables import Section
 
@@ -41,6 +42,7 @@ class Config(Section, frozen=True):
     backfill: AnySource | None = None  # a past that is learned first, in the stream of the first source
     sources: list[AnySource] = msgspec.field(default_factory=list)  # several, in the place of source
     sinks: list[AnySink] = msgspec.field(default_factory=list)  # where outputs go, beside those who subscribe
+    alarms: list[AnyReceiver] = msgspec.field(default_factory=list)  # where alarms go
     sockets: Sockets = Sockets()
     security: Security = Security()
     state: State = State()
@@ -77,6 +79,11 @@ class Config(Section, frozen=True):
         """What they read, in a line."""
         past = [f"first {self.backfill.line}"] if self.backfill else []
         return "; ".join([*past, *(table.line for table in self.all_sources)]) or self.source.line
+
+    @property
+    def destinations(self) -> list[Destination]:
+        """What outputs and alarms go to."""
+        return [*self.sinks, *self.alarms]
 
     @property
     def reads_stdin(self) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 from streamrnn.config.checks import problems
 from streamrnn.config.config import Config
 from streamrnn.config.explain import explain
-from streamrnn.sinks import AnySink
+from streamrnn.sinks import Destination
 from streamrnn.sources import AnySource, reading
 
 IPC = "ipc://"
@@ -74,8 +74,8 @@ def with_paths_in(config: Config, folder: str) -> Config:
     security = replace(config.security, keys=config.security.keys and in_folder(config.security.keys, folder))
     source, sources = source_in(config.source, folder), [source_in(table, folder) for table in config.sources]
     backfill = config.backfill and source_in(config.backfill, folder)
-    sinks = [sink_in(table, folder) for table in config.sinks]
-    config = replace(config, source=source, sources=sources, backfill=backfill, sinks=sinks)
+    sinks, alarms = ([destination_in(table, folder) for table in tables] for tables in (config.sinks, config.alarms))
+    config = replace(config, source=source, sources=sources, backfill=backfill, sinks=sinks, alarms=alarms)
     return replace(config, sockets=replace(config.sockets, **sockets), state=state, security=security)
 
 
@@ -86,10 +86,10 @@ def source_in(source: AnySource, folder: str) -> AnySource:
     return msgspec.structs.replace(source, **paths)
 
 
-def sink_in(sink: AnySink, folder: str) -> AnySink:
+def destination_in(table: Destination, folder: str) -> Destination:
     """The same, relative paths being those in that folder."""
-    paths = {key: getattr(sink, key, None) for key in sink.paths}
-    return msgspec.structs.replace(sink, **{key: in_folder(path, folder) for key, path in paths.items() if path})
+    paths = {key: getattr(table, key, None) for key in table.paths}
+    return msgspec.structs.replace(table, **{key: in_folder(path, folder) for key, path in paths.items() if path})
 
 
 def is_file(address: str) -> bool:

@@ -11,9 +11,9 @@ from streamrnn.sinks.csv import CsvConfig
 from streamrnn.sinks.jsonl import JsonlConfig
 from streamrnn.sinks.kafka import KafkaConfig
 from streamrnn.sinks.mqtt import MqttConfig
-from streamrnn.sinks.sink import About, Problems, Sink, SinkError, SinkTable
+from streamrnn.sinks.sink import About, Destination, Problems, Sink, SinkError, SinkTable
 
-__all__ = ["KINDS", "About", "AnySink", "Problems", "Sink", "SinkError", "SinkTable", "table_of"]
+__all__ = ["KINDS", "About", "AnySink", "Destination", "Problems", "Sink", "SinkError", "SinkTable", "table_of"]
 
 AnySink = JsonlConfig | CsvConfig | MqttConfig | KafkaConfig
 KINDS: tuple[type[SinkTable], ...] = get_args(AnySink)

@@ -1,13 +1,13 @@
 """What every kind of sink has: a table of the config, and what outputs are written to once that is opened."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from streamrnn.protocol.stream_names import OWN, PREVIEW
 from streamrnn.tables import NonEmpty, Tagged
 
 if TYPE_CHECKING:
-    from streamrnn.sinks.records import Record, Records
+    from streamrnn.sinks.records import Records
 
 Problems = Iterator[tuple[str, str]]  # keys of the table, and what is wrong there
 
@@ -28,6 +28,11 @@ class Sink:
 
     trouble: str = ""  # why nothing is written although it tries; a line
 
+    @property
+    def waiting(self) -> int:
+        """How many it has taken, and keeps on the disk until they are written."""
+        return 0
+
     def last(self, run: str) -> int | None:
         """The SEQ of the last record of that run which is there, as far as that can be seen there. Raises SinkError.
 
@@ -35,8 +40,8 @@ class Sink:
         """
         return None
 
-    def write(self, records: "Sequence[Record]") -> int:
-        """Write records, in the order of their SEQs; how many it was. Raises SinkError.
+    def write(self, records: Sequence[Any]) -> int:
+        """Write records (of receivers: observations), in the order of their SEQs; how many it was. Raises SinkError.
 
         Called often, with none too: what is to wait for a while can be written then.
         """
@@ -50,8 +55,8 @@ class Sink:
         """Let go of what is written to."""
 
 
-class SinkTable(Tagged, frozen=True):
-    """A table of [[sinks]] of one kind, and what follows from it."""
+class Destination(Tagged, frozen=True):
+    """A table of what outputs, or alarms, go to."""
 
     paths: ClassVar[tuple[str, ...]] = ("path",)  # keys that are paths, relative to the config's file
 
@@ -76,6 +81,10 @@ class SinkTable(Tagged, frozen=True):
     def problems(self) -> Problems:
         """What of the table cannot be."""
         yield from ()
+
+
+class SinkTable(Destination, frozen=True):
+    """A table of [[sinks]] of one kind, and what follows from it."""
 
     def open(self, about: About) -> Sink:
         """Begin to write. Raises SinkError."""

@@ -124,7 +124,7 @@ def plan(
         "outputs": config.sockets.outputs,
         "history": config.outputs.history,
         "run": numbering(config, manifest.run, epoch),
-        "written": -1 if config.sinks and config.journal.enabled else None,
+        "written": -1 if config.destinations and config.journal.enabled else None,
         "forecast": msgspec.to_builtins(config.readout) if READOUTS[config.readout.name].experts else None,
         "channels": config.input.channels,
         "targets": config.readout.size if config.predict == "next" and not config.readout.classes else 0,

@@ -1,4 +1,4 @@
-"""The process of sinks as the supervisor sees it: beside the pipeline, and started again alone when it dies."""
+"""The process of sinks and receivers as the supervisor sees it: beside the pipeline, started again alone."""
 
 import time
 from collections import Counter
@@ -26,13 +26,13 @@ COUNTS = "written", "missed"
 
 
 class SinkProcess:
-    """Nothing happens where the config has no [[sinks]]."""
+    """Nothing happens where the config has no [[sinks]] and no [[alarms]]."""
 
     def __init__(self, context: zmq.Context, config: Config, folder: Path, clock: RunningClock) -> None:
         """folder: of the daemon's own sockets."""
         self._config, self._folder = config, folder
         self._group = WorkerGroup(context, clock)
-        self._counted = [Counter[str]() for _ in config.sinks]  # by processes that are no more
+        self._counted = [Counter[str]() for _ in config.destinations]  # by processes that are no more
         self._starts = 0
         self._started, self._again, self._wait = 0.0, float("inf"), SHORTEST
         self._died = ""  # how
@@ -40,7 +40,7 @@ class SinkProcess:
 
     @property
     def safe(self) -> int:
-        """The place up to which all sinks have written everything, whatever happens; -1 where that is not known."""
+        """The place up to which all have written everything, whatever happens; -1 where that is not known."""
         return int(self._facts.get("safe", -1))
 
     @property
@@ -51,7 +51,7 @@ class SinkProcess:
 
     def start(self) -> None:
         """Start it."""
-        if not self._config.sinks:
+        if not self._config.destinations:
             return
         self._starts += 1
         self._started, self._again = time.monotonic(), float("inf")
@@ -95,16 +95,27 @@ class SinkProcess:
 
     def status(self) -> list[dict[str, Any]]:
         """How each sink is: `kind`, `line`, outputs `written` and `missed` by this daemon, `trouble`, and the `pid`."""
-        known = self._facts.get("sinks") or [{} for _ in self._config.sinks]
+        every = self._every()[: len(self._config.sinks)]
+        return [{name: value for name, value in each.items() if name != "waiting"} for each in every]
+
+    def receivers(self) -> list[dict[str, Any]]:
+        """How each receiver is: `kind`, `line`, alarms `sent` and `waiting`, outputs `missed`, `trouble`, `pid`."""
+        every = self._every()[len(self._config.sinks) :]
+        return [{"sent" if name == "written" else name: value for name, value in each.items()} for each in every]
+
+    def _every(self) -> list[dict[str, Any]]:
+        tables = self._config.destinations
+        known = self._facts.get("sinks") or [{} for _ in tables]
         return [
             {
                 "kind": table.kind,
                 "line": table.line,
                 **{name: counted[name] + facts.get(name, 0) for name in COUNTS},
+                "waiting": facts.get("waiting", 0),
                 "trouble": self._died or facts.get("trouble", ""),
                 "pid": self.pid,
             }
-            for table, counted, facts in zip(self._config.sinks, self._counted, known, strict=True)
+            for table, counted, facts in zip(tables, self._counted, known, strict=True)
         ]
 
     @property
@@ -119,7 +130,7 @@ class SinkProcess:
     def _take_death(self, how: str) -> None:
         now = time.monotonic()
         self._wait = SHORTEST if now - self._started > LASTING else self._wait
-        text = f"{how}: the sinks start again in {self._wait:.1f} s, the pipeline goes on"
+        text = f"{how}: sinks and receivers start again in {self._wait:.1f} s, the pipeline goes on"
         logs.tell("warning", "sinks_died", text, reason=how)
         for counted, facts in zip(self._counted, self._facts.get("sinks", ()), strict=False):
             counted.update({name: facts[name] for name in COUNTS})
@@ -133,6 +144,7 @@ class SinkProcess:
         return {
             "daemon": config.name,
             "sinks": [msgspec.to_builtins(table) for table in config.sinks],
+            "alarms": [msgspec.to_builtins(table) for table in config.alarms],
             "readout": msgspec.to_builtins(config.readout),
             "channels": config.input.channels,
             "units": config.input.units,

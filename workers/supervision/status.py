@@ -111,6 +111,7 @@ def status(daemon: "Supervisor") -> dict[str, Any]:
         "checkpoint": checkpoint_status(daemon),
         "checkpoints": str(daemon.checkpoints),
         "sinks": daemon.sinks.status(),
+        "receivers": daemon.sinks.receivers(),
         "workers": [worker.status(daemon.clock.seconds) for worker in daemon.workers.values()],
     }
 

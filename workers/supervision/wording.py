@@ -23,6 +23,14 @@ def sink_line(sink: Mapping[str, Any]) -> str:
     return f"{sink['kind']}  {sink['line']}  {sink['written']:,} written{missed}{trouble}"
 
 
+def receiver_line(receiver: Mapping[str, Any]) -> str:
+    """How a receiver of alarms is: `kind`, `line`, how many it was `sent`, how many are `waiting`, its `trouble`."""
+    waiting = f", {receiver['waiting']:,} waiting" if receiver["waiting"] else ""
+    missed = f", {receiver['missed']:,} outputs missed" if receiver["missed"] else ""
+    trouble = f"  {receiver['trouble']}" if receiver["trouble"] else ""
+    return f"{receiver['kind']}  {receiver['line']}  {receiver['sent']:,} alarms sent{waiting}{missed}{trouble}"
+
+
 def printable(text: str) -> str:
     """On one line, and nothing that a terminal would obey: ↵ for a new line, · for what cannot be shown."""
     return "".join(_visible(letter) for letter in text)
