@@ -38,13 +38,10 @@ def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
 class Line:
     """A socket that is connected to a daemon's."""
 
+    now = staticmethod(time.monotonic)  # seconds
+
     def __init__(self, socket: zmq.Socket, endpoint: str = "") -> None:
         self.socket, self.endpoint = socket, endpoint
-
-    @staticmethod
-    def now() -> float:
-        """Seconds, of a clock that only runs forward."""
-        return time.monotonic()
 
     def send(self, parts: list[bytes]) -> bool:
         """Send a message; false if there is no room for it."""

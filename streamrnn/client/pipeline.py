@@ -23,7 +23,7 @@ from streamrnn.model.channels import by_name
 from streamrnn.model.feedback import Shape
 from streamrnn.protocol.wire import NO_VECTORS, Message
 
-WINDOW = 16  # messages
+WINDOW = 64  # messages: so many that a slow disk is not waited for after each
 
 Item = tuple[Any, Any]  # an input and its target, None where there is none
 
@@ -131,11 +131,10 @@ class Pipeline:
             await self._see_the_rest()
             raise
         while len(self._heard) < count:
-            output = await self._listening.next()
+            outputs = await self._listening.several(count - len(self._heard))
             if self._listening.missed:
-                raise DaemonGone(f"outputs of frames from {first} on of stream {self._stream} were lost")
-            if output.seq >= first:
-                self._heard.append(output)
+                raise DaemonGone(f"outputs of stream {self._stream} from frame {first} on were lost")
+            self._heard += [output for output in outputs if output.seq >= first]
         self._requests.expect_no_more(number)
         self._under_way.popleft()
         heard, self._heard = self._heard, []

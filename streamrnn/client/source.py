@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from itertools import repeat, zip_longest
+from itertools import repeat, starmap, zip_longest
 from typing import Any
 
 from streamrnn.client.pipeline import Item
@@ -91,8 +91,9 @@ class AsyncSource:
 
 def pairs(frames: Iterable[Any], targets: Iterable[Any] | None) -> Iterator[Item]:
     """Each frame with its target. Raises ValueError where there are not as many."""
-    for x, target in zip(frames, repeat(None)) if targets is None else zip_longest(frames, targets, fillvalue=END):
-        yield checked(x, target)
+    return (
+        zip(frames, repeat(None)) if targets is None else starmap(checked, zip_longest(frames, targets, fillvalue=END))
+    )
 
 
 async def async_pairs(frames: Any, targets: Any) -> AsyncIterator[Item]:

@@ -62,6 +62,11 @@ class Listening:
             await self._receive(self.timeout)
         return self._ready.popleft()
 
+    async def several(self, most: int) -> list[Output]:
+        """The next outputs, those that have come and one at least, `most` at the most. Raises DaemonGone."""
+        first = await self.next()
+        return [first, *(self._ready.popleft() for _ in range(min(most - 1, len(self._ready))))]
+
     async def _receive(self, timeout: float | None) -> bool:
         """Take one message; false if it was the answer to a subscription."""
         check_process(self._process)
