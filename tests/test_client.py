@@ -514,7 +514,7 @@ def test_a_subscriber_that_has_heard_nothing_asks_for_what_came_while_its_line_w
                 assert any(publisher.poll(50) or outputs._line.socket.poll(0) for _ in range(400))
                 assert publisher.recv() == b"\1a\0"
                 publisher.send_multipart([b"a\0", pack(Message(ALIVE, epoch, place))])
-                at_once(outputs.begin(20.0))
+                outputs.wait(20.0)
         assert history.asked == [("a", 7)]
         assert next(outputs).seq == 4
 

@@ -158,6 +158,10 @@ class Subscription(Listening):
     def __next__(self) -> Output:
         return at_once(self.next())
 
+    def wait(self, timeout: float) -> None:
+        """Until the daemon has answered that it sends everything from now on. Raises DaemonGone."""
+        at_once(self.begin(timeout))
+
     def __enter__(self) -> "Subscription":
         return self
 
