@@ -2,14 +2,18 @@
 
 import asyncio
 import inspect
+import re
 import signal
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from itertools import count, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
-from daemon import TEXT, VECTOR, Daemon, layers, wait_for
+from daemon import TEXT, TIMEOUT, VECTOR, Daemon, layers, wait_for
 from test_alarms import CONFIG as FORECAST
 from test_alarms import daily
 from test_security import Guarded
@@ -20,7 +24,8 @@ from streamrnn.client.source import AHEAD
 
 RNG = np.random.default_rng(4)
 XS, TARGETS = RNG.standard_normal((60, 4)), RNG.standard_normal((60, 2))
-PATIENCE = 20.0  # seconds
+PATIENCE = 60.0  # seconds
+PAGE = (Path(__file__).parent.parent / "docs/clients.md").read_text()
 
 
 class Awaitable:
@@ -402,6 +407,14 @@ def test_a_frame_that_comes_alone_has_its_output_before_the_next_is_taken(text):
         for _ in client.stream(slow(), stream="slow"):
             answered.set()
         client.forget("slow")
+
+
+def test_what_its_page_shows_is_what_happens(text):
+    for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+        code = re.sub(r"Client\(\)", f'Client("ipc://{text.folder}/control")', code)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count("\n") in (19, 14)
 
 
 # asyncio
