@@ -8,7 +8,7 @@ from streamrnn.kernels.cells import CELLS
 from streamrnn.kernels.readouts import READOUTS
 
 if TYPE_CHECKING:
-    from streamrnn.client import Client, DaemonGone, FrameRefused, Output
+    from streamrnn.client import AsyncClient, Client, DaemonGone, FrameRefused, Output
     from streamrnn.cuda.device import DeviceError
     from streamrnn.model.anomalies import Alarm
     from streamrnn.model.layers import Layer
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Loaded when they are first asked for: whoever needs no kernels does without the compiler's 100 MB.
 HOMES = {
-    "client": ["Client", "DaemonGone", "FrameRefused", "Output"],
+    "client": ["AsyncClient", "Client", "DaemonGone", "FrameRefused", "Output"],
     "cuda.device": ["DeviceError"],
     "model.anomalies": ["Alarm"],
     "model.layers": ["Layer", *CELLS],

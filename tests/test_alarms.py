@@ -8,6 +8,7 @@ from daemon import Daemon, layers, wait_for
 
 import streamrnn as sr
 from streamrnn.client.frame import dismissal_message
+from streamrnn.client.lines import at_once
 from streamrnn.kernels.anomaly import DETECTORS
 from streamrnn.kernels.messages import ALARM, ALIVE
 from streamrnn.protocol.wire import bytes_of, unpack
@@ -131,7 +132,7 @@ def test_a_daemon_raises_the_librarys_alarms_with_its_bits_and_takes_dismissals_
         daemon.start(*options)
         with daemon.client() as client, client.alarms(timeout=20.0) as alarms, zmq.Context() as context:
             raw = context.socket(zmq.SUB)
-            raw.connect(client._outputs)
+            raw.connect(client._outputs_endpoint)
             raw.subscribe(b"alarms\0")
             for k, frame in enumerate(x):
                 output = client.step(frame, stream="a")
@@ -168,9 +169,9 @@ def test_a_dismissal_that_cannot_be_is_refused_and_changes_nothing():
         with daemon.client() as client:
             outputs = [client.step(frame, stream="a") for frame in x[:100]]
             for said in ([2 << len(DETECTORS)], [-1]):
-                number = client._requests.post("a", dismissal_message(said), 20.0)
+                number = at_once(client._requests.post("a", dismissal_message(said), 20.0))
                 with pytest.raises(sr.FrameRefused, match="no such alarm"):
-                    client._requests.wait_for(number, 20.0)
+                    at_once(client._requests.wait_for(number, 20.0))
             with pytest.raises(sr.FrameRefused, match="alarms are published"):
                 client.step(x[0], stream="alarms")
             outputs += [client.step(frame, stream="a") for frame in x[100:]]

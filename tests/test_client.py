@@ -20,6 +20,7 @@ from daemon import TEXT, TIMEOUT, VECTOR, Daemon, layers
 import streamrnn as sr
 from streamrnn.client import Subscription
 from streamrnn.client.history import History
+from streamrnn.client.lines import Line, at_once
 from streamrnn.kernels.frames import BEGIN, COLUMNS, ECHO, EMIT, END, FEEDBACK, FLAGS, INPUT, NEW, SCORED, SEQ
 from streamrnn.kernels.messages import ACCEPTED, ALIVE, FRAMES, OUTPUT, REFUSED, RESULT
 from streamrnn.protocol.wire import Message, pack, text_of, unpack
@@ -220,7 +221,9 @@ def test_an_oversized_message_is_refused_or_gets_no_further_than_the_socket(vect
 def test_a_message_holds_as_many_frames_as_its_bytes_allow(vectors):
     """The largest there can be, and one frame more; what the last 20 come to is what they come to one by one."""
     with vectors.client() as client:
-        count = (client._ask("hello")["largest_message"] - len(message()) - len("big")) // (8 * COLUMNS + 4 * 4)
+        count = (at_once(client._ask("hello"))["largest_message"] - len(message()) - len("big")) // (
+            8 * COLUMNS + 4 * 4
+        )
         data = np.resize(XS, (count, 4))
         flags = [INPUT] * (count - 20) + [INPUT | BEGIN] + [INPUT] * 18 + [INPUT | ECHO]
         result, accepted = answers(vectors, b"big", message(data, *flags))
@@ -284,8 +287,8 @@ def test_a_subscriber_hears_every_frame_of_its_stream_and_only_those(text):
 
 def lose(outputs):
     """The next message of a subscription never arrives."""
-    assert outputs._socket.poll(20_000)
-    outputs._socket.recv_multipart()
+    assert outputs._line.socket.poll(20_000)
+    outputs._line.socket.recv_multipart()
 
 
 def test_what_a_subscriber_misses_comes_in_its_place(text):
@@ -318,9 +321,9 @@ def test_what_came_last_while_the_line_was_broken_comes_when_it_is_there_again(t
     with text.client() as client, client.subscribe("n", timeout=20) as broken:
         told = [same(client.step(97, stream="n"))]
         heard = [same(next(broken))]
-        broken._socket.disconnect(broken._endpoint)
+        broken._line.socket.disconnect(broken._line.endpoint)
         told += [same(client.step(token, stream="n")) for token in b"bcd"]
-        broken._socket.connect(broken._endpoint)
+        broken._line.socket.connect(broken._line.endpoint)
         heard += [same(out) for out in islice(broken, 3)]
         told += [same(client.step(token, stream="n")) for token in b"ef"]
         heard += [same(out) for out in islice(broken, 2)]
@@ -441,7 +444,7 @@ def test_an_answer_that_comes_late_is_not_taken_for_a_later_one():
 
 def test_a_request_that_was_lost_is_sent_again_although_the_daemon_shows_that_it_lives(text, tmp_path):
     with text.client() as client:
-        facts = client._ask("hello")
+        facts = at_once(client._ask("hello"))
     counts, over = {}, threading.Event()
 
     def daemon():
@@ -476,13 +479,21 @@ def test_a_request_that_was_lost_is_sent_again_although_the_daemon_shows_that_it
     assert counts[FRAMES] == 3
 
 
+def listening(context: zmq.Context, endpoint: str, history, replays: bool = True) -> Subscription:
+    """A subscription to stream a."""
+    socket = context.socket(zmq.SUB)
+    socket.subscribe(b"a\0")
+    socket.connect(endpoint)
+    return Subscription(Line(socket, endpoint), history, "a", 20.0, replays)
+
+
 class KnownHistory:
     """A history of one output."""
 
     def __init__(self):
         self.asked = []
 
-    def messages(self, stream, after, before):
+    async def messages(self, stream, after, before):
         self.asked.append((stream, after))
         rows = np.zeros((1, COLUMNS), np.int64)
         rows[0, [SEQ, FLAGS]] = 4, INPUT | EMIT
@@ -499,8 +510,8 @@ def test_a_subscriber_that_has_heard_nothing_asks_for_what_came_while_its_line_w
             with zmq.Context() as its_own, its_own.socket(zmq.XPUB) as publisher:
                 publisher.bind(endpoint)
                 if epoch == 1:
-                    outputs = stack.enter_context(Subscription(context, endpoint, None, history, "a", 20.0, True))
-                assert any(publisher.poll(50) or outputs._socket.poll(0) for _ in range(400))
+                    outputs = stack.enter_context(listening(context, endpoint, history))
+                assert any(publisher.poll(50) or outputs._line.socket.poll(0) for _ in range(400))
                 assert publisher.recv() == b"\1a\0"
                 publisher.send_multipart([b"a\0", pack(Message(ALIVE, epoch, place))])
                 outputs.wait(20.0)
@@ -520,8 +531,8 @@ def test_what_is_replayed_is_not_heard_again_in_however_many_messages_it_comes(t
     endpoint = f"ipc://{tmp_path}/outputs"
     with zmq.Context() as context, context.socket(zmq.PUB) as publisher:
         publisher.bind(endpoint)
-        with Subscription(context, endpoint, None, KnownHistory(), "a", 20.0, True) as outputs:
-            while not outputs._socket.poll(5):
+        with listening(context, endpoint, KnownHistory()) as outputs:
+            while not outputs._line.socket.poll(5):
                 publisher.send_multipart([b"a\0", pack(Message(ALIVE, 1, -1))])
             for epoch, first, count in [(1, 0, 6), (2, 0, 2), (2, 2, 2), (2, 4, 4), (2, 8, 1), (3, 5, 1), (3, 6, 4)]:
                 publisher.send_multipart(said(epoch, first, count))
@@ -546,7 +557,7 @@ def test_missed_names_the_outputs_that_are_lacking_and_no_others(tmp_path, monke
     published after the first three, and the place of the row before it."""
     given = iter(answers)
 
-    def ask(*_):
+    async def ask(*_):
         whole, until, seqs = next(given)
         return {"whole": whole, "until": until}, [said(1, seq, 1)[1] for seq in seqs]
 
@@ -554,9 +565,9 @@ def test_missed_names_the_outputs_that_are_lacking_and_no_others(tmp_path, monke
     endpoint, (last, before) = f"ipc://{tmp_path}/outputs", then
     with zmq.Context() as context, context.socket(zmq.PUB) as publisher:
         publisher.bind(endpoint)
-        history = History(context.socket(zmq.DEALER), 20.0)
-        with Subscription(context, endpoint, None, history, "a", 20.0, False) as outputs:
-            while not outputs._socket.poll(5):
+        history = History(Line(context.socket(zmq.DEALER)), 20.0)
+        with listening(context, endpoint, history, replays=False) as outputs:
+            while not outputs._line.socket.poll(5):
                 publisher.send_multipart([b"a\0", pack(Message(ALIVE, 1, -1))])
             publisher.send_multipart(said(1, 0, 3))
             publisher.send_multipart([b"a\0", pack(unpack(said(1, last, 1)[1])._replace(number=before))])
@@ -631,12 +642,16 @@ def test_a_daemon_that_is_not_there_is_said_to_be(tmp_path):
         sr.Client("ipc:///nowhere/at-all", timeout=0.2)
 
 
+async def not_at_all() -> None:
+    pass
+
+
 def test_the_answers_of_a_daemon_that_ends_are_heard_by_who_reads_them_later(monkeypatch):
     frames = 3500
     with Daemon(layers=layers("rnn 2")) as daemon:
         daemon.start("--max-frames", str(frames))
         with daemon.client() as client:
-            monkeypatch.setattr(client, "_keep_up", lambda: None)
+            monkeypatch.setattr(client, "_keep_up", not_at_all)
             for k in range(frames):
                 client.send(k % 256)
             daemon.process.communicate(timeout=TIMEOUT)

@@ -134,8 +134,8 @@ def when_heard(client, number, act):
     """Act when that many outputs that a request asked for have come."""
     take, heard = client._requests._take_answer, []
 
-    def take_answer():
-        kind = take()
+    def take_answer(parts):
+        kind = take(parts)
         if kind == RESULT:
             heard.append(kind)
             if len(heard) == number:

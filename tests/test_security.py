@@ -16,7 +16,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 import streamrnn as sr
 from streamrnn.cli.main import app
-from streamrnn.client import client as clients
+from streamrnn.client import core as clients
 from streamrnn.protocol.keys import Key, Keys, connect_with, load
 from streamrnn.workers.admission.connections import LARGEST_READ
 from streamrnn.workers.publisher import LARGEST_SUBSCRIPTION

@@ -92,7 +92,7 @@ class Driver:
         if orphan:
             client.forget(orphan)
         if chance.random() < 0.3 and frames:
-            client._context.destroy(linger=0)
+            client._lines.close(0)
             self.orphans.append(stream)
         else:
             if frames:

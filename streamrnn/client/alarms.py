@@ -1,10 +1,13 @@
 """Alarms: what outputs say when an event of a stream begins or is over."""
 
+from collections.abc import Callable
 from typing import Any
 
-from streamrnn.client.subscription import Subscription
-from streamrnn.model.anomalies import Alarm, alarm
-from streamrnn.model.tables import Forecast
+from streamrnn.client.output import Output
+from streamrnn.client.subscription import AsyncSubscription, Subscription
+from streamrnn.model.anomalies import Alarm
+
+Read = Callable[[Output], Alarm | None]  # the alarm that an output says, if it does
 
 
 class Alarms:
@@ -13,18 +16,16 @@ class Alarms:
     Iterating raises DaemonGone when nothing, no output either, has come within the subscription's timeout.
     """
 
-    def __init__(self, outputs: Subscription, readout: Forecast, channels: list[str] | None) -> None:
+    def __init__(self, outputs: Subscription, read: Read) -> None:
         self.outputs = outputs
-        self._readout, self._channels = readout, channels
+        self._read = read
 
     def __iter__(self) -> "Alarms":
         return self
 
     def __next__(self) -> Alarm:
         while True:
-            output = next(self.outputs)
-            seen = self._readout.anomalies(output.y)
-            if found := alarm(output.stream, output.seq, seen, self._channels):
+            if found := self._read(next(self.outputs)):
                 return found
 
     def __enter__(self) -> "Alarms":
@@ -36,3 +37,30 @@ class Alarms:
     def close(self) -> None:
         """Close the sockets."""
         self.outputs.close()
+
+
+class AsyncAlarms:
+    """The same for `async for`, see `AsyncSubscription`."""
+
+    def __init__(self, outputs: AsyncSubscription, read: Read) -> None:
+        self.outputs = outputs
+        self._read = read
+
+    def __aiter__(self) -> "AsyncAlarms":
+        return self
+
+    async def __anext__(self) -> Alarm:
+        while True:
+            if found := self._read(await anext(self.outputs)):
+                return found
+
+    async def __aenter__(self) -> "AsyncAlarms":
+        await self.outputs.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the sockets."""
+        await self.outputs.close()

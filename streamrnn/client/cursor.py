@@ -11,6 +11,7 @@ import zmq
 
 from streamrnn.client.control import ask
 from streamrnn.client.history import BEHIND_ALL
+from streamrnn.client.lines import Line, at_once
 from streamrnn.client.output import Output, outputs_of
 from streamrnn.kernels.frames import STREAM, places
 from streamrnn.protocol.wire import Message, emits, unpack
@@ -34,7 +35,7 @@ class Cursor:
     """
 
     def __init__(self, socket: zmq.Socket) -> None:
-        self._socket = socket
+        self._line = Line(socket)
         self._place = self.safe = BEHIND_ALL
         self._scored: dict[int, np.ndarray] = {}  # by stream number: losses whose output has not come,
         self._since: dict[int, int] = {}  # and a place before them
@@ -69,7 +70,7 @@ class Cursor:
 
     def close(self) -> None:
         """Close the socket."""
-        self._socket.close(0)
+        self._line.close()
 
     def _take(self, message: Message, names: dict[int, str], outputs: list[Output]) -> None:
         outputs += outputs_of(names, message, self._place, self._scored)
@@ -80,5 +81,5 @@ class Cursor:
         self._place = max(self._place, last)
 
     def _ask(self, after: int, wait: bool, timeout: float) -> tuple[dict[str, Any], list[bytes]] | None:
-        answer = ask(self._socket, {"ask": "history", "after": after, "wait": wait}, timeout)
+        answer = at_once(ask(self._line, {"ask": "history", "after": after, "wait": wait}, timeout))
         return answer if answer and "run" in answer[0] else None

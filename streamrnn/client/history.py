@@ -1,9 +1,8 @@
 """The daemon's history of outputs, which a client asks for what it has missed."""
 
-import zmq
-
 from streamrnn.client.control import ask
 from streamrnn.client.errors import DaemonGone
+from streamrnn.client.lines import Line
 from streamrnn.kernels.frames import places
 from streamrnn.protocol.wire import Message, unpack
 
@@ -12,20 +11,20 @@ BEFORE_ALL, BEHIND_ALL = -1, 2**62 - 1  # places before and behind those of all 
 
 
 class History:
-    """Asks for outputs on a control socket of its own. Places are those of `streamrnn.kernels.frames.places`."""
+    """Asks for outputs on a line of its own. Places are those of `streamrnn.kernels.frames.places`."""
 
-    def __init__(self, socket: zmq.Socket, timeout: float) -> None:
+    def __init__(self, line: Line, timeout: float) -> None:
         """timeout: seconds, of each answer."""
-        self._socket = socket
+        self._line = line
         self.timeout = timeout
 
-    def messages(self, stream: str, after: int, before: int) -> tuple[list[Message], list[Gap]]:
+    async def messages(self, stream: str, after: int, before: int) -> tuple[list[Message], list[Gap]]:
         """Outputs of a stream's rows between those places, and the gaps where some may lack. Raises DaemonGone."""
         found: list[Message] = []
         gaps: list[Gap] = []
         while after < before - 1:
             question = {"ask": "history", "stream": stream, "after": after, "before": before}
-            answer = ask(self._socket, question, self.timeout)
+            answer = await ask(self._line, question, self.timeout)
             if not answer:
                 raise DaemonGone(f"no outputs of before within {self.timeout} s")
             facts, data = answer
@@ -37,5 +36,5 @@ class History:
         return found, gaps
 
     def close(self) -> None:
-        """Close the socket."""
-        self._socket.close(0)
+        """Close the line."""
+        self._line.close()

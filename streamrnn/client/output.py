@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from math import nan
+from math import isnan, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,20 +79,21 @@ def outputs_of(
     scored: by stream number, losses whose frame's output is in a later message; it is kept up to date.
     """
     vectors, losses = iter(message.vectors), message.extra.reshape(len(message.frames), -1)
-    for frame, place, costs in zip(message.frames, places(message.frames), losses, strict=True):
-        number, flags = int(frame[STREAM]), int(frame[FLAGS])
+    half = (losses.shape[1] - CHANNELS) // 2
+    columns = message.frames[:, [SEQ, STREAM, FLAGS, TIME]].tolist()  # at once: NumPy's numbers are slow one by one
+    for (seq, number, flags, time), place, costs in zip(columns, places(message.frames).tolist(), losses, strict=True):
         emitted = flags & INPUT and flags & EMIT
         y = next(vectors) if emitted else NOTHING
         if place <= after:
             continue
+        loss = float(costs[LOSS])
         if emitted:
             earlier = scored.pop(number, costs)
-            costs = earlier if np.isnan(costs[LOSS]) else costs
+            if isnan(loss):
+                costs, loss = earlier, float(earlier[LOSS])
             parts = costs[CHANNELS:].copy()
-            time = int(frame[TIME]) if flags & TIMED else None
-            half = len(parts) // 2
             stream = name if isinstance(name, str) else name[number]
-            known = y.copy(), float(costs[LOSS]), parts[:half], parts[half:], time
-            yield Output(stream, int(frame[SEQ]), *known, about)
-        elif not np.isnan(costs[LOSS]):
+            when = time if flags & TIMED else None
+            yield Output(stream, seq, y.copy(), loss, parts[:half], parts[half:], when, about)
+        elif not isnan(loss):
             scored[number] = costs

@@ -2,45 +2,37 @@
 
 import os
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
-import zmq
 
-from streamrnn.client.connection import connect
 from streamrnn.client.errors import DaemonGone
 from streamrnn.client.history import BEFORE_ALL, BEHIND_ALL, Gap, History
+from streamrnn.client.lines import Line, at_once
 from streamrnn.client.output import About, Output, outputs_of
 from streamrnn.client.turns import check_process
 from streamrnn.kernels.frames import places
 from streamrnn.kernels.messages import ALARM, ALIVE
-from streamrnn.protocol.keys import Key
 from streamrnn.protocol.wire import Message, unpack
 
-MOST_UNREAD = 100_000  # messages of outputs; what comes beyond is missed, and asked for again
 
-
-class Subscription:
-    """The outputs of a stream, or of all, from now on: iterate over it.
-
-    Each comes once and, within its stream, in order. What was missed, by a slow reader or a broken connection, is
-    asked for again and comes in its place; where the daemon's history does not reach back to it, `missed` has the
-    stream's name and the SEQs between which its outputs are lacking. An iteration ends with DaemonGone when nothing has
-    come for `timeout` seconds; None waits for ever. It belongs to one thread, and not to a forked process.
-    """
+class Listening:
+    """Takes what is published on a line, and asks the history for what is lacking. One caller at a time."""
 
     def __init__(
         self,
-        context: zmq.Context,
-        endpoint: str,
-        key: Key | None,
+        line: Line,
         history: History,
         stream: str | None,
         timeout: float | None,
         replays: bool,
         about: About | None = None,
     ) -> None:
-        """about: of outputs. replays: after a failure the daemon gives each frame the number again that it had."""
+        """stream: whose outputs the line brings, None for all. about: of outputs.
+
+        replays: after a failure the daemon gives each frame the number again that it had.
+        """
         self.timeout, self._replays, self._about = timeout, replays, about
         self._process = os.getpid()
         self.missed: list[tuple[str, int, int]] = []
@@ -51,79 +43,76 @@ class Subscription:
         self._last: dict[str, tuple[int, int]] = {}  # place of each stream's last row, and the epoch it first came in
         self._caught_up: dict[str, int] = {}  # the place up to which a stream's outputs came from the history
         self._scored: dict[int, np.ndarray] = {}  # losses whose frame's output has not come
-        self._socket = context.socket(zmq.SUB)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RCVHWM, MOST_UNREAD)
-        self._endpoint = endpoint
-        connect(self._socket, endpoint, key)
-        self._socket.setsockopt(zmq.SUBSCRIBE, b"" if stream is None else stream.encode() + b"\0")
-
-    def __iter__(self) -> "Subscription":
-        return self
-
-    def __next__(self) -> Output:
-        while not self._ready:
-            self._receive()
-        return self._ready.popleft()
-
-    def __enter__(self) -> "Subscription":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
+        self._line = line
+        self._come: list[bytes] | None = None  # a message that has been received, until all is done with it
 
     def close(self) -> None:
         """Close the sockets."""
-        self._socket.close()
+        self._line.close()
         self._history.close()
 
-    def wait(self, timeout: float) -> None:
-        """Until the daemon has answered that it sends everything from now on. Raises DaemonGone."""
-        before, self.timeout = self.timeout, timeout
-        while self._receive():
+    async def begin(self, timeout: float) -> None:
+        """Wait until the daemon has answered that it sends everything from now on. Raises DaemonGone."""
+        while await self._receive(timeout):
             pass
-        self.timeout = before
 
-    def _receive(self) -> bool:
+    async def next(self) -> Output:
+        """The next output. Raises DaemonGone."""
+        while not self._ready:
+            await self._receive(self.timeout)
+        return self._ready.popleft()
+
+    async def several(self, most: int) -> list[Output]:
+        """The next outputs, those that have come and one at least, `most` at the most. Raises DaemonGone."""
+        first = await self.next()
+        return [first, *(self._ready.popleft() for _ in range(min(most - 1, len(self._ready))))]
+
+    async def _receive(self, timeout: float | None) -> bool:
         """Take one message; false if it was the answer to a subscription."""
         check_process(self._process)
-        if not self._socket.poll(None if self.timeout is None else int(self.timeout * 1000)):
-            raise DaemonGone(f"no output from {self._endpoint} within {self.timeout} s")
-        topic, data = self._socket.recv_multipart()
+        self._come = self._come or await self._line.receive(timeout)
+        if not self._come:
+            raise DaemonGone(f"no output from {self._line.endpoint} within {timeout} s")
+        answered = await self._take_message(*self._come)
+        self._come = None
+        return not answered
+
+    async def _take_message(self, topic: bytes, data: bytes) -> bool:
+        """Take a message, or take it again where that was cancelled; whether it was the answer to a subscription."""
         name, message = topic[:-1].decode(), unpack(data)
         if message.kind == ALARM:  # a subscriber to all streams hears them too, and has them in outputs
-            return True
-        if message.kind == ALIVE:
-            self._catch_up()
-            self._start = self._start or (message.number, message.epoch)
             return False
-        self._take_published(name, message)
-        return True
+        if message.kind == ALIVE:
+            await self._catch_up()
+            self._start = self._start or (message.number, message.epoch)
+            return True
+        await self._take_published(name, message)
+        return False
 
-    def _take_published(self, name: str, message: Message) -> None:
+    async def _take_published(self, name: str, message: Message) -> None:
         """Make the outputs ready that are new, those that were missed before them."""
         last, epoch = self._last.get(name, self._start or (message.number, message.epoch))
         first = int(places(message.frames[:1])[0])
         if message.epoch > epoch and not self._replays:  # the daemon has gone back: what it has is all new
-            for earlier in self._ask_history(name, BEFORE_ALL, first)[0]:
+            for earlier in (await self._ask_history(name, BEFORE_ALL, first))[0]:
                 self._take(name, earlier, BEFORE_ALL)
             last = first - 1
         elif first <= last and message.epoch <= epoch:
             if first > self._caught_up.get(name, BEFORE_ALL):  # a daemon that began anew
                 last = message.number
         elif last < message.number:
-            self._fill_gap(name, last, first)
+            await self._fill_gap(name, last, first)
             last = first - 1
         self._take(name, message, last)
 
-    def _catch_up(self) -> None:
+    async def _catch_up(self) -> None:
         """Connected again: what was published meanwhile is in the history, and may have been the last."""
         if not self._replays:  # the history may be of other frames with those numbers
             return
         if self._stream is not None and self._start:
             self._last.setdefault(self._stream, self._start)
         for name, (last, _) in list(self._last.items()):
-            messages, gaps = self._ask_history(name, last, BEHIND_ALL)
+            messages, gaps = await self._ask_history(name, last, BEHIND_ALL)
             if messages and not gaps:  # where there are gaps, the next output shows what is missed
                 for message in messages:
                     self._take(name, message, last)
@@ -136,9 +125,9 @@ class Subscription:
         if last > after:  # else it is all replayed
             self._last[name] = last, message.epoch
 
-    def _fill_gap(self, name: str, after: int, before: int) -> None:
+    async def _fill_gap(self, name: str, after: int, before: int) -> None:
         """Ask for what was missed between two places of a stream."""
-        messages, gaps = self._ask_history(name, after, before)
+        messages, gaps = await self._ask_history(name, after, before)
         for message in messages:
             self._take(name, message, after)
         for start, end in gaps:
@@ -146,9 +135,73 @@ class Subscription:
             if later - earlier > 1:
                 self.missed.append((name, earlier, later))
 
-    def _ask_history(self, name: str, after: int, before: int) -> tuple[list[Message], list[Gap]]:
+    async def _ask_history(self, name: str, after: int, before: int) -> tuple[list[Message], list[Gap]]:
         """What the history has between two places of a stream, and what it lacks; that is all if it does not answer."""
         try:
-            return self._history.messages(name, after, before)
+            return await self._history.messages(name, after, before)
         except DaemonGone:
             return [], [(after, before)]
+
+
+class Subscription(Listening):
+    """The outputs of a stream, or of all, from now on: iterate over it.
+
+    Each comes once and, within its stream, in order. What was missed, by a slow reader or a broken connection, is
+    asked for again and comes in its place; where the daemon's history does not reach back to it, `missed` has the
+    stream's name and the SEQs between which its outputs are lacking. An iteration ends with DaemonGone when nothing has
+    come for `timeout` seconds; None waits for ever. It belongs to one thread, and not to a forked process.
+    """
+
+    def __iter__(self) -> "Subscription":
+        return self
+
+    def __next__(self) -> Output:
+        return at_once(self.next())
+
+    def wait(self, timeout: float) -> None:
+        """Until the daemon has answered that it sends everything from now on. Raises DaemonGone."""
+        at_once(self.begin(timeout))
+
+    def __enter__(self) -> "Subscription":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+class AsyncSubscription:
+    """A `Subscription` for `async for`, from the first step on, or from where an `async with` begins.
+
+    It belongs to one task at a time; a step that is cancelled takes no output away.
+    """
+
+    def __init__(self, begin: Callable[[], Awaitable[Listening]]) -> None:
+        self._begin = begin
+        self._listening: Listening | None = None
+
+    @property
+    def missed(self) -> list[tuple[str, int, int]]:
+        """Streams, and the SEQs between which their outputs are lacking."""
+        return self._listening.missed if self._listening else []
+
+    def __aiter__(self) -> "AsyncSubscription":
+        return self
+
+    async def __anext__(self) -> Output:
+        return await (await self._begun()).next()
+
+    async def __aenter__(self) -> "AsyncSubscription":
+        await self._begun()
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the sockets."""
+        if self._listening:
+            self._listening.close()
+
+    async def _begun(self) -> Listening:
+        self._listening = self._listening or await self._begin()
+        return self._listening

@@ -1,11 +1,18 @@
-"""Who may use a client's sockets when: the process that made them, and one thread at a time."""
+"""The coroutines of `Core` as methods of a client, and the process that may call them.
+
+A client has a method `_do`, which does what a coroutine says, one call after another.
+"""
 
 import os
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-Method = TypeVar("Method", bound=Callable[..., Any])
+from streamrnn.model.verbs import named_as
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Written = Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]
 
 
 def check_process(made_in: int) -> None:
@@ -17,13 +24,21 @@ def check_process(made_in: int) -> None:
         )
 
 
-def in_turn(method: Method) -> Method:
-    """A method of a client that threads call one after another. Raises RuntimeError in a forked process."""
+def blocking(method: Written[P, T]) -> Callable[Concatenate[Any, P], T]:
+    """The method of a client whose callers wait for its end."""
 
-    @wraps(method)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        check_process(self._process)  # first: in a fork, the lock may be held for ever
-        with self._lock:
-            return method(self, *args, **kwargs)
+    def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> T:
+        result: T = self._do(partial(method, self, *args, **kwargs))
+        return result
 
-    return call  # type: ignore[return-value]
+    return named_as(method, call)  # type: ignore[no-any-return]
+
+
+def awaited(method: Written[P, T]) -> Written[P, T]:
+    """The method of a client whose callers await its end."""
+
+    async def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> T:
+        result: T = await self._do(partial(method, self, *args, **kwargs))
+        return result
+
+    return named_as(method, call)  # type: ignore[no-any-return]

@@ -13,7 +13,9 @@ writes gets its own output as its next input, see `streamrnn.model.feedback` for
 and have I - K numbers.
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -24,12 +26,25 @@ from streamrnn.model.inputs import VECTOR, as_array, as_token, as_tokens, as_vec
 
 BYTES = 256
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
-class Verbs:
-    """`classify`, `label`, `generate`, `transduce`, `teach`: each begins a sequence, from a zero state.
 
-    Without a stream's name they run on one of their own, and no other stream is touched. All raise ValueError if a
-    sequence is empty or does not fit the network.
+class Asked(NamedTuple, Generic[T]):
+    """What a verb asks for; all but the last are what `_perform` takes."""
+
+    stream: str | None  # None for one of its own
+    frames: np.ndarray
+    X: np.ndarray
+    targets: np.ndarray
+    drawing: Drawing
+    wait: bool  # for the answers
+    read: Callable[[list[Value], np.ndarray, float | None], T]  # what the verb returns of what `_perform` does
+
+
+class Sequences:
+    """What each verb asks for, whoever then does it, and whoever waits for that. All raise ValueError if a sequence is
+    empty or does not fit the network.
     """
 
     predict: str
@@ -39,27 +54,20 @@ class Verbs:
     def _shape(self, tokens: bool) -> Shape:
         raise NotImplementedError
 
-    def _perform(
-        self, stream: str | None, frames: np.ndarray, X: np.ndarray, targets: np.ndarray, drawing: Drawing, wait: bool
-    ) -> tuple[list[Value], np.ndarray, float | None]:
-        """What was written, the outputs of the frames with ECHO (m, outputs), and the mean loss if it is known."""
-        raise NotImplementedError
-
-    def classify(self, sequence: Any, stream: str | None = None) -> np.ndarray:
+    def _classify(self, sequence: Any, stream: str | None = None) -> Asked[np.ndarray]:
         """The output (K,) after the last frame."""
         frames, X = self._as_frames(sequence)
         frames[-1, FLAGS] |= EMIT | ECHO | END
-        _, Y, _ = self._perform(stream, frames, X, self._no_targets(frames), Drawing(), True)
-        return Y[-1]
+        return Asked(stream, frames, X, self._no_targets(frames), Drawing(), True, lambda written, Y, loss: Y[-1])
 
-    def label(self, sequence: Any, stream: str | None = None) -> np.ndarray:
+    def _label(self, sequence: Any, stream: str | None = None) -> Asked[np.ndarray]:
         """The outputs (n, K) of all frames, each made before the next frame was seen."""
         frames, X = self._as_frames(sequence)
         frames[:, FLAGS] |= EMIT | ECHO
         frames[-1, FLAGS] |= END
-        return self._perform(stream, frames, X, self._no_targets(frames), Drawing(), True)[1]
+        return Asked(stream, frames, X, self._no_targets(frames), Drawing(), True, lambda written, Y, loss: Y)
 
-    def generate(
+    def _generate(
         self,
         start: Any,
         *,
@@ -69,7 +77,7 @@ class Verbs:
         top_k: int = 0,
         seed: int | None = None,
         stream: str | None = None,
-    ) -> Any:
+    ) -> Asked[Any]:
         """Write on from one input, or from a sequence: draw from each output, feed it back, and so on.
 
         It ends before the class `until`, or after `max_length` symbols. Temperature 0 takes the likeliest class each
@@ -87,13 +95,16 @@ class Verbs:
             until=self._symbol(until),
             max_length=_whole("max_length", max_length, 1),
         )
-        written, *_ = self._perform(stream, frames, X, self._no_targets(frames), drawing, True)
-        if not isinstance(start, str | bytes):
-            return written
-        data = bytes(written)  # type: ignore[arg-type]
-        return data.decode(errors="replace") if isinstance(start, str) else data
 
-    def transduce(
+        def read(written: list[Value], Y: np.ndarray, loss: float | None) -> Any:
+            if not isinstance(start, str | bytes):
+                return written
+            data = bytes(written)  # type: ignore[arg-type]
+            return data.decode(errors="replace") if isinstance(start, str) else data
+
+        return Asked(stream, frames, X, self._no_targets(frames), drawing, True, read)
+
+    def _transduce(
         self,
         sequence: Any,
         *,
@@ -103,9 +114,9 @@ class Verbs:
         top_k: int = 0,
         seed: int | None = None,
         stream: str | None = None,
-    ) -> Any:
+    ) -> Asked[Any]:
         """Read a whole sequence, then write another: `generate`, taking the likeliest class if not told else."""
-        return self.generate(
+        return self._generate(
             sequence if isinstance(sequence, str | bytes) else list(self._rows(sequence)),
             until=until,
             max_length=max_length,
@@ -115,7 +126,7 @@ class Verbs:
             stream=stream,
         )
 
-    def teach(
+    def _teach(
         self,
         inputs: Any,
         targets: Any,
@@ -124,7 +135,7 @@ class Verbs:
         own: float = 0.0,
         seed: int | None = None,
         stream: str | None = None,
-    ) -> float | None:
+    ) -> Asked[float | None]:
         """Learn from one sequence and its targets; there is a loss only where a target is.
 
         The first target belongs to the last input; each further one to a frame whose input is the target before it
@@ -150,7 +161,7 @@ class Verbs:
         every = np.zeros((len(frames), vectors.shape[1]))
         every[first:] = vectors
         drawing = Drawing(temperature=1.0, own=float(own), seed=None if seed is None else _whole("seed", seed))
-        return self._perform(stream, frames, X, every, drawing, False)[2]
+        return Asked(stream, frames, X, every, drawing, False, lambda written, Y, loss: loss)
 
     def _is_one(self, x: Any) -> bool:
         """Whether x is one input, a token or a vector, and not a sequence of them."""
@@ -226,6 +237,44 @@ class Verbs:
         if isinstance(data, bytes) and len(data) != 1:
             raise ValueError(f"until must be one byte, not {until!r}")
         return int(as_tokens([data[0] if isinstance(data, bytes) else data], outputs)[0])
+
+
+def named_as(plan: Callable[..., Any], verb: Callable[..., Any]) -> Any:
+    """The verb of that plan, with its signature, name and words."""
+    verb = wraps(plan)(verb)
+    verb.__name__ = plan.__name__.removeprefix("_")
+    verb.__qualname__ = verb.__name__
+    return verb
+
+
+def performed(plan: Callable[Concatenate[Any, P], Asked[T]]) -> Callable[Concatenate[Any, P], T]:
+    """The verb that does at once what that plan asks for."""
+
+    def verb(self: Any, *args: P.args, **kwargs: P.kwargs) -> T:
+        *asked, read = plan(self, *args, **kwargs)
+        return read(*self._perform(*asked))
+
+    return named_as(plan, verb)  # type: ignore[no-any-return]
+
+
+class Verbs(Sequences):
+    """`classify`, `label`, `generate`, `transduce`, `teach`: each begins a sequence, from a zero state.
+
+    Without a stream's name they run on one of their own, and no other stream is touched. All raise ValueError if a
+    sequence is empty or does not fit the network.
+    """
+
+    classify = performed(Sequences._classify)
+    label = performed(Sequences._label)
+    generate = performed(Sequences._generate)
+    transduce = performed(Sequences._transduce)
+    teach = performed(Sequences._teach)
+
+    def _perform(
+        self, stream: str | None, frames: np.ndarray, X: np.ndarray, targets: np.ndarray, drawing: Drawing, wait: bool
+    ) -> tuple[list[Value], np.ndarray, float | None]:
+        """What was written, the outputs of the frames with ECHO (m, outputs), and the mean loss if it is known."""
+        raise NotImplementedError
 
 
 def _many(values: Any) -> Any:
