@@ -23,7 +23,7 @@ test: servers
 
 # What the tests speak to
 servers: install
-	@tests/mosquitto.sh $(VENV)/mosquitto
+	@tests/debian.sh $(VENV)/mosquitto mosquitto
 
 # Those that take minutes: ordinary days, every config
 test-long: servers

@@ -135,7 +135,7 @@ def main(worker: Worker) -> None:
 def facts(part: list, links: loop.Links) -> dict[str, Any]:
     """How things are, for the supervisor: `skipped` updates had a gradient that was not finite."""
     return {
-        "frames": int(links.state[loop.DONE_FRAMES]),
+        "rows": int(links.state[loop.DONE_FRAMES]),
         "bad": int(links.state[loop.BAD]),
         "skipped": sum(int(owner.stage.counters[SKIPPED]) for owner in part),
     }

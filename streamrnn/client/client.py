@@ -206,14 +206,25 @@ class Client(Verbs):
     def outputs(self, stream: str, after: int, before: int) -> list[Output]:
         """What the daemon's history still holds of a stream, of frames between those SEQs. Raises DaemonGone."""
         scored: dict[int, np.ndarray] = {}
-        history = self._history()
-        try:
-            messages, _ = history.messages(stream, 2 * after + 1, 2 * before)
-        finally:
-            history.close()
+        messages = self.rows(stream, after, before)
         return [
             output for message in messages for output in outputs_of(stream, message, BEFORE_ALL, scored, self._about)
         ]
+
+    @in_turn
+    def streams(self, like: str = "") -> list[str]:
+        """Names of streams that have this in them, 32 at most, those with the newest outputs first. Raises DaemonGone."""
+        names: list[str] = self._ask("streams", like=like)["streams"]
+        return names
+
+    @in_turn
+    def rows(self, stream: str, after: int, before: int) -> list[Message]:
+        """The same as the daemon has it, messages of `streamrnn.protocol.wire`: for who reads many. Raises DaemonGone."""
+        history = self._history()
+        try:
+            return history.messages(stream, 2 * after + 1, 2 * before)[0]
+        finally:
+            history.close()
 
     def alarms(self, stream: str | None = None, timeout: float | None = None) -> Alarms:
         """Every alarm of that stream, of all streams without one, from the moment this call returns, see `subscribe`.
@@ -272,9 +283,9 @@ class Client(Verbs):
     def _history(self) -> History:
         return History(self._dealer(self._control_endpoint), self.timeout)
 
-    def _ask(self, what: str) -> dict[str, Any]:
+    def _ask(self, what: str, **more: str) -> dict[str, Any]:
         """The answer to a question on the control socket. Raises DaemonGone."""
-        if answer := ask(self._control, {"ask": what}, self.timeout):
+        if answer := ask(self._control, {"ask": what, **more}, self.timeout):
             return answer[0]
         self._control.setsockopt(zmq.LINGER, 0)
         known = ", and does it know this key" if self._key else ""
