@@ -1,6 +1,5 @@
 """`streamrnn web` and `streamrnn metrics`: a running daemon in a browser, and for Prometheus."""
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +8,12 @@ import typer
 
 from streamrnn.cli.client import CONTROL, Control, KeyFile
 from streamrnn.cli.exits import Exit, fail
+from streamrnn.cli.page import PORT
 from streamrnn.cli.streams import steady
 
 app = typer.Typer()
 
-PORT, METRICS_PORT = 8787, 9787
+METRICS_PORT = 9787
 NEEDED = "starlette", "uvicorn", "prometheus_client"
 
 Port = Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="The port; 0 takes a free one.")]
@@ -24,7 +24,8 @@ Token = Annotated[
 Certificate = Annotated[Path | None, typer.Option(metavar="FILE", help="For TLS, in PEM, with --private-key.")]
 PrivateKey = Annotated[Path | None, typer.Option("--private-key", metavar="FILE", help="Of the certificate, in PEM.")]
 Insecure = Annotated[
-    bool, typer.Option("--insecure-host", help="Listen beyond this machine without TLS: whoever is between reads it all.")
+    bool,
+    typer.Option("--insecure-host", help="Listen beyond this machine without TLS: whoever is between reads it all."),
 ]
 
 

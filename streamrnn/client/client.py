@@ -213,13 +213,13 @@ class Client(Verbs):
 
     @in_turn
     def streams(self, like: str = "") -> list[str]:
-        """Names of streams that have this in them, 32 at most, those with the newest outputs first. Raises DaemonGone."""
+        """Names of streams with this in them, 32 at most, those with the newest outputs first. Raises DaemonGone."""
         names: list[str] = self._ask("streams", like=like)["streams"]
         return names
 
     @in_turn
     def rows(self, stream: str, after: int, before: int) -> list[Message]:
-        """The same as the daemon has it, messages of `streamrnn.protocol.wire`: for who reads many. Raises DaemonGone."""
+        """The same as messages of `streamrnn.protocol.wire`, for who reads many. Raises DaemonGone."""
         history = self._history()
         try:
             return history.messages(stream, 2 * after + 1, 2 * before)[0]

@@ -46,7 +46,11 @@ def application(watch: Watch, page: bool) -> Starlette:
     async def streams(request: Request) -> Response:
         client = watch.client
         try:
-            names = await asyncio.to_thread(client.streams, request.query_params.get("like", "")[:LONGEST_NAME]) if client else []
+            names = (
+                await asyncio.to_thread(client.streams, request.query_params.get("like", "")[:LONGEST_NAME])
+                if client
+                else []
+            )
         except (sr.DaemonGone, KeyError):
             names = []
         return Response(msgspec.json.encode(names), media_type="application/json")
@@ -80,7 +84,8 @@ class Events:
         self._watch, self._stream, self._first, self._count, self._last = watch, stream, first, count, last
         self._run = ""
         self._followed: Followed | None = None
-        self._curve: Any = None
+        self._curve: Any = None  # what the page has of what seldom changes
+        self._marks: Any = None
         self._sample = 0.0
 
     async def tell(self) -> AsyncIterator[bytes]:
@@ -107,14 +112,16 @@ class Events:
         found = []
         if status["run"] != self._run:
             self._last = self._last if not self._run else -1
-            self._run, self._curve, self._sample = status["run"], None, 0.0
+            self._run, self._curve, self._marks, self._sample = status["run"], None, None, 0.0
             found.append(event("begin", {"run": self._run, "about": about(watch.client), "every": len(watch.samples)}))
         samples = [sample for sample in watch.samples if sample[0] > self._sample]
         self._sample = samples[-1][0] if samples else self._sample
         told = {name: value for name, value in status.items() if name not in NOT_SENT}
         if status["curve"] != self._curve:
             self._curve = told["curve"] = status["curve"]
-        found.append(event("look", told | {"samples": samples, "marks": list(watch.marks)}))
+        if watch.marks != self._marks:
+            self._marks = told["marks"] = watch.marks
+        found.append(event("look", told | {"samples": samples}))
         if self._stream:
             found += self._outputs()
         return found
@@ -140,7 +147,12 @@ def about(client: sr.Client | None) -> dict[str, Any]:
     """What a daemon is, for the page."""
     if not client:
         return {}
-    return {"name": client.name, "tokens": client.takes_tokens, "text": client.predicts_bytes, "channels": client.channels}
+    return {
+        "name": client.name,
+        "tokens": client.takes_tokens,
+        "text": client.predicts_bytes,
+        "channels": client.channels,
+    }
 
 
 def event(kind: str, data: Any, number: int | None = None) -> bytes:

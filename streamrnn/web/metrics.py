@@ -1,4 +1,4 @@
-"""Metrics of a daemon for Prometheus. Their names have units; none has a label for streams, of which there may be many."""
+"""Metrics of a daemon for Prometheus. Their names have units; none has a label for streams: there may be many."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -65,9 +65,15 @@ class DaemonCollector(Collector):
         for name, (fact, about) in COUNTERS.items():
             yield CounterMetricFamily(f"{PREFIX}_{name}", about, status[fact])
         yield from gauges({name: (status[fact], about) for name, (fact, about) in GAUGES.items()})
-        yield from gauges({name: ((status[part] or {}).get(fact), about) for name, (part, fact, about) in PARTS.items()})
+        yield from gauges(
+            {name: ((status[part] or {}).get(fact), about) for name, (part, fact, about) in PARTS.items()}
+        )
         yield labelled(
-            CounterMetricFamily, "passed_over", "What sources passed over, by what it was.", "reason", status["passed_over"]
+            CounterMetricFamily,
+            "passed_over",
+            "What sources passed over, by what it was.",
+            "reason",
+            status["passed_over"],
         )
         for name, (fact, kind, about) in WORKERS.items():
             found = {worker["name"]: worker[fact] for worker in status["workers"] if worker[fact] is not None}

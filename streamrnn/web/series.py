@@ -25,7 +25,7 @@ class Series:
 
     columns  seq (n,), time (n,) in seconds since 1970, loss (n,) in nats, start (n,): whether outputs before it were
              left out; of classes symbol (n,); of vectors value, prediction, lower, upper, surprise (n, K): what was
-             said of this value before it came, and its part of the loss; of a daemon with [anomaly] score, threshold (n,)
+             said of this value before it came, and its part of the loss; with [anomaly] score, threshold (n,)
     """
 
     def __init__(self, client: sr.Client) -> None:

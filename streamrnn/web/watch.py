@@ -69,7 +69,8 @@ class Watch:
         self.status: dict[str, Any] | None = None
         self.trouble = ""
         self.samples: deque[tuple[float, int, float | None, float | None, float]] = deque(maxlen=SAMPLES)
-        self.marks: deque[dict[str, Any]] = deque(maxlen=MARKS)
+        self._checkpoints: deque[dict[str, Any]] = deque(maxlen=MARKS)  # of which there are many
+        self._rare: deque[dict[str, Any]] = deque(maxlen=MARKS)
         self.looks = self.watchers = 0
         self.followed: dict[str, Followed] = {}
         self._looked = asyncio.Event()
@@ -93,6 +94,11 @@ class Watch:
                     continue
         finally:
             self._close()
+
+    @property
+    def marks(self) -> list[dict[str, Any]]:
+        """What has happened, see above."""
+        return [*self._checkpoints, *self._rare]
 
     async def looked(self) -> None:
         """Wait for the next look."""
@@ -150,7 +156,8 @@ class Watch:
         if not before or before["run"] != status["run"]:
             if before:
                 self.samples.clear()
-                self.marks.clear()
+                self._checkpoints.clear()
+                self._rare.clear()
             if point := status["checkpoint"]:
                 words = f"checkpoint {point['number']}"
                 self._mark("checkpoint", point["frames"], now - point["seconds"], words)
@@ -166,7 +173,8 @@ class Watch:
             self._mark("rate", frames, now, f"learning rate {before['learning_rate']:g} to {status['learning_rate']:g}")
 
     def _mark(self, kind: str, frames: int, when: float, words: str) -> None:
-        self.marks.append({"kind": kind, "frames": frames, "when": when, "words": words})
+        marks = self._checkpoints if kind == "checkpoint" else self._rare
+        marks.append({"kind": kind, "frames": frames, "when": when, "words": words})
 
     def _share(self, workers: list[dict[str, Any]], now: float) -> None:
         """How busy each worker was of late, as a share of time, and the rows that wait before it."""
@@ -175,7 +183,8 @@ class Watch:
             looks.append((now, worker["busy"]))
             while now - looks[0][0] > BUSY_SPAN:
                 looks.popleft()
-            (since, spent), span = looks[0], now - looks[0][0]
+            since, spent = looks[0]
+            span = now - since
             worker["share"] = min(max((worker["busy"] - spent) / span, 0.0), 1.0) if span else None
             worker["queue"] = max(before["rows"] - worker["rows"], 0) if before else None
         there = {(worker["name"], worker["pid"]) for worker in workers}

@@ -5,12 +5,12 @@ import {$, bytes, clock, element, number, seconds, table} from "./format.js";
 import {pipeline} from "./pipeline.js";
 import * as stream from "./stream.js";
 
-const CHANNELS = 8, SAMPLES = 1200;
+const CHANNELS = 8, SAMPLES = 1200, CHECKPOINTS = 5;  // that are shown
 const LETTERS = {checkpoint: "C", recovery: "R", rate: "L"};
 
 const view = {stream: "", first: 0, range: "run", ...Object.fromEntries(new URLSearchParams(location.hash.slice(1)))};
 view.first = Number(view.first) || 0;
-let source, samples = [], curve = [], about = {}, total = 0, sought;
+let source, samples = [], curve = [], marks = [], about = {}, total = 0, sought;
 
 const lossChart = new Chart($("loss"), {height: 220, unit: "loss", series: [{stroke: "--a", width: 2, spanGaps: true}, {stroke: "--b", spanGaps: true}]});
 const rateChart = new Chart($("rate"), {height: 220, time: true, unit: "frames/s", series: [{stroke: "--a"}],
@@ -81,6 +81,7 @@ function open(name, first = 0) {
 function look(news) {
   samples = [...samples, ...news.samples].slice(-SAMPLES);
   if (news.curve) curve = news.curve;
+  if (news.marks) happened(news.marks);
   const left = news.catching_up;
   state(news.state, news.state + (left ? `: ${number(left.frames)} frames${left.seconds === null ? "" : `, about ${seconds(left.seconds)}`} left` : ""));
   figures(news);
@@ -90,7 +91,13 @@ function look(news) {
   $("rate").setAttribute("aria-label", `${number(news.frames_per_second, 0)} frames a second`);
   refused(news);
   kept(news);
-  $("events").replaceChildren(...news.marks.slice(-50).reverse().map(mark => {
+}
+
+function happened(news) {
+  marks = news;
+  const often = marks.filter(mark => mark.kind === "checkpoint").slice(-CHECKPOINTS);
+  const told = [...marks.filter(mark => mark.kind !== "checkpoint"), ...often].sort((a, b) => b.when - a.when);
+  $("events").replaceChildren(...told.map(mark => {
     const item = document.createElement("li");
     item.append(element("time", clock(mark.when)), `${LETTERS[mark.kind]}  ${mark.words}, at frame ${number(mark.frames)}`);
     return item;
@@ -129,8 +136,8 @@ function losses(news) {
   const first = view.range === "run"
     ? [curve.map((_, k) => (k + 1) * news.curve_step), curve.map(inUnit)]
     : [frames, scored.map(sample => inUnit(sample[2]))];
-  const marks = news.marks.map(mark => ({x: mark.frames, letter: LETTERS[mark.kind]})).sort((a, b) => a.x - b.x);
-  lossChart.show(uPlot.join([first, once(frames, recent)]), marks);
+  const lines = marks.map(mark => ({x: mark.frames, letter: LETTERS[mark.kind], often: mark.kind === "checkpoint"})).sort((a, b) => a.x - b.x);
+  lossChart.show(uPlot.join([first, once(frames, recent)]), lines);
   if (lossChart.unit !== unit()) {
     lossChart.unit = unit();
     lossChart.restyle();

@@ -1,5 +1,7 @@
 // Charts by uPlot: sized by their place, in the colours of the page, drawn when the screen is.
 
+import {clock} from "./format.js";
+
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const charts = new Set();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach(chart => chart.restyle()));
@@ -30,7 +32,7 @@ export class Chart {
       cursor: {y: false, drag: {x: false, y: false}}, legend: {show: false},
       scales: {x: {time: this.time}, ...this.scales},
       axes: [
-        axis({values: this.time ? undefined : (_, splits) => splits.map(compact)}),
+        axis({values: (_, splits) => splits.map(this.time ? clock : compact), space: this.time ? 80 : 50}),
         axis({label: this.unit, labelSize: 18, labelFont: "12px system-ui", size: 56, values: (_, splits) => splits.map(compact)}),
         ...this.axes.map(more => axis(more)),
       ],
@@ -58,23 +60,25 @@ export class Chart {
     });
   }
 
+  // A line with its letter, or a tick at the foot for what comes often.
   mark(plot) {
-    const {ctx, bbox} = plot;
+    const {ctx, bbox} = plot, ratio = devicePixelRatio, foot = bbox.top + bbox.height;
     ctx.save();
-    ctx.strokeStyle = ctx.fillStyle = colour("--dim");
-    ctx.font = `${11 * devicePixelRatio}px system-ui`;
-    ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
-    let right = -Infinity;
-    for (const {x, letter} of this.marks) {
+    ctx.strokeStyle = ctx.fillStyle = colour("--ink");
+    ctx.lineWidth = ratio;
+    ctx.font = `600 ${12 * ratio}px system-ui`;
+    const ends = {};
+    for (const {x, letter, often} of this.marks) {
       const at = plot.valToPos(x, "x", true);
       if (at < bbox.left || at > bbox.left + bbox.width) continue;
+      ctx.setLineDash(often ? [] : [4 * ratio, 3 * ratio]);
       ctx.beginPath();
-      ctx.moveTo(at, bbox.top);
-      ctx.lineTo(at, bbox.top + bbox.height);
+      ctx.moveTo(at, often ? foot - 7 * ratio : bbox.top);
+      ctx.lineTo(at, foot);
       ctx.stroke();
-      if (at > right) {
-        ctx.fillText(letter, at + 3, bbox.top + 11 * devicePixelRatio);
-        right = at + 12 * devicePixelRatio;
+      if (at > (ends[letter] ?? -Infinity)) {
+        ctx.fillText(letter, at + 3 * ratio, often ? foot - 3 * ratio : bbox.top + 11 * ratio);
+        ends[letter] = at + 16 * ratio;
       }
     }
     ctx.restore();

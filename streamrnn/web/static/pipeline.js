@@ -32,7 +32,7 @@ export function pipeline(workers) {
     const {item, title, meter, share, fact} = boxes.get(worker.name);
     title.textContent = worker.does;
     meter.value = worker.share ?? 0;
-    share.textContent = worker.share === null ? "– busy" : `${Math.round(100 * worker.share)} % busy`;
+    share.textContent = worker.share === null ? "– busy" : `${Math.round(100 * worker.share)} % busy${worker.queue === null ? " or full" : ""}`;
     fact("queue", worker.queue === null ? "at its sources" : `${number(worker.queue)} rows`);
     fact("memory", bytes(worker.memory));
     const late = worker.heard === null || worker.heard > LATE;

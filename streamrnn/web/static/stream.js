@@ -1,7 +1,7 @@
 // One stream: its channels as charts, or its text coloured by surprise.
 
 import {Chart} from "./charts.js";
-import {$, clock, element, number, short, table} from "./format.js";
+import {$, clock, element, number, short} from "./format.js";
 
 const MOST = 2048;    // outputs that are kept, as many as there are at the other end
 const SYMBOLS = 900;  // of a text that are shown
