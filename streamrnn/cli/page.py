@@ -11,7 +11,7 @@ from typing import NoReturn
 from streamrnn.cli.exits import Exit, fail
 
 PORT = 8787
-SOCKET, TOKEN = "STREAMRNN_PAGE_SOCKET", "STREAMRNN_PAGE_TOKEN"  # how the child is told
+SOCKET, TOKEN, DAEMON = (f"STREAMRNN_PAGE_{name}" for name in ("SOCKET", "TOKEN", "DAEMON"))  # how the child is told
 GRACE = 2.0  # seconds that it gets to end
 NICE = 10  # where there are not enough cores, the pipeline goes first
 
@@ -38,7 +38,7 @@ class Page:
         number = self._listening.fileno()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "streamrnn.cli.page", control, *([str(key)] if key else [])],
-            env=os.environ | {SOCKET: str(number), TOKEN: self._token},
+            env=os.environ | {SOCKET: str(number), TOKEN: self._token, DAEMON: str(os.getpid())},
             pass_fds=[number],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -78,10 +78,13 @@ def wanted(web: bool | None, port: int | None, show: bool, watched: bool) -> boo
 
 def main() -> NoReturn:
     """The child: it serves until the daemon is gone."""
-    from streamrnn.web import server
     from streamrnn.workers.worker import end_with_parent
 
     end_with_parent()
+    if os.getppid() != int(os.environ.pop(DAEMON)):  # it has ended already
+        sys.exit()
+    from streamrnn.web import server
+
     os.nice(NICE)
     listening = socket.socket(fileno=int(os.environ.pop(SOCKET)))
     control, *key = sys.argv[1:]
