@@ -25,8 +25,10 @@ test: servers
 servers: install
 	@tests/debian.sh $(VENV)/mosquitto mosquitto
 
-# Those that take minutes: ordinary days, every config
+# Those that take minutes: ordinary days, every config, the page in a browser
 test-long: servers
+	@tests/debian.sh $(VENV)/chromium chromium
+	@tests/debian.sh $(VENV)/prometheus prometheus promtool
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
 # The kernels as plain Python, to see that the tests reach every line of them.
