@@ -12,6 +12,7 @@ import pytest
 from daemon import TIMEOUT, Daemon, wait_for
 from page import Web
 from playwright.sync_api import expect, sync_playwright
+
 from benchmarks.shared.programs import program
 
 pytestmark = pytest.mark.long

@@ -108,7 +108,20 @@ def test_a_gap_is_filled_from_the_history(daemon, web):
         np.testing.assert_allclose(losses, [output.loss for output in part], rtol=1e-5)
 
 
-def gather(events, last):
+def test_nothing_is_missing_where_a_worker_dies(daemon, web):
+    events = web.events("/events?stream=deaths")
+    with daemon.client() as client:
+        said = [client.step(token, stream="deaths") for token in b"before, "]
+        begin = gather(events, said[-1].seq, close=False)
+        for name in ("publisher", "stages-0"):
+            said += [client.step(token, stream="deaths") for token in b"not seen yet, "]
+            daemon.workers()[name].kill()
+            said += [client.step(token, stream="deaths") for token in b"and then, "]
+        rest = gather(events, said[-1].seq)
+    assert begin["seq"] + rest["seq"] == [output.seq for output in said]
+
+
+def gather(events, last, close=True):
     """The columns of all outputs up to that SEQ."""
     found = {"seq": [], "symbol": [], "loss": []}
     for kind, number, data in events:
@@ -117,7 +130,8 @@ def gather(events, last):
             for name, values in found.items():
                 values += data[name]
             if data["seq"][-1] >= last:
-                events.close()
+                if close:
+                    events.close()
                 return found
     raise AssertionError("the events ended")
 

@@ -1,4 +1,4 @@
-"""Programs of others that tests and benchmarks run: those that are installed, or those that tests/debian.sh has fetched."""
+"""Programs of others that tests and benchmarks run: installed ones, or what tests/debian.sh has fetched."""
 
 import os
 import shutil

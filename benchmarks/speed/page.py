@@ -1,7 +1,7 @@
 """What the page costs the pipeline, and itself: `python -m benchmarks.speed.page [--minutes M]`.
 
-A daemon with configs/text.toml learns as fast as it can, on all cores, in turn with the page and its metrics watched and
-without either; the figures are medians of the turns. Meanwhile the memory of the page's process is looked at: its
+A daemon with configs/text.toml learns as fast as it can, on all cores, in turn with the page and its metrics watched
+and without either; the figures are medians of the turns. Meanwhile the memory of the page's process is looked at: its
 slope is that of a line through it at the end of each turn. And the seconds from `streamrnn run` until a
 number on the page has moved in a real Chromium, with the kernels on disk.
 """

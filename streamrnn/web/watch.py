@@ -73,6 +73,7 @@ class Watch:
         self._rare: deque[dict[str, Any]] = deque(maxlen=MARKS)
         self.looks = self.watchers = 0
         self.followed: dict[str, Followed] = {}
+        self._epoch, self._again = 0, -1  # of the daemon, and the SEQ that it must be behind to have all before again
         self._looked = asyncio.Event()
         self._wanted = asyncio.Event()
         self._busy: dict[tuple[str, int], deque[tuple[float, float]]] = {}  # by name and pid of workers
@@ -134,17 +135,34 @@ class Watch:
                 self.client = sr.Client(self._control, ANSWER, self._key)
                 self.followed.clear()
             status = self.client.status()
-            for one in list(self.followed.values()):
-                if one.watchers or time.monotonic() - one.left < KEPT:
-                    one.read(self.client, status["seq"])
-                else:
-                    del self.followed[one.name]
+            if self.status and status["run"] != self.status["run"]:  # other frames with those numbers
+                self._close()
+                self.samples.clear()
+                self._checkpoints.clear()
+                self._rare.clear()
+                self.status, self.trouble = None, "the daemon has begun anew"
+                return
+            if self._has_history(status):
+                self._read(self.client, status["seq"])
         except (sr.DaemonGone, sr.KeysError, OSError) as error:
             self._close()
             self.status, self.trouble = None, str(error)
             return
         self._note(status)
         self.trouble, self.status = "", status
+
+    def _has_history(self, status: dict[str, Any]) -> bool:
+        """Whether all outputs before the SEQ that it names are there: after a failure they come again first."""
+        if status["state"] not in ("running", "draining") or status["epoch"] != self._epoch:
+            self._epoch, self._again = status["epoch"], status["seq"] if self._epoch else -1
+        return bool(status["seq"] > self._again)
+
+    def _read(self, client: sr.Client, seq: int) -> None:
+        for one in list(self.followed.values()):
+            if one.watchers or time.monotonic() - one.left < KEPT:
+                one.read(client, seq)
+            else:
+                del self.followed[one.name]
 
     def _note(self, status: dict[str, Any]) -> None:
         """Keep what is to be seen of it later, and see what has changed."""
@@ -153,14 +171,9 @@ class Watch:
         self._share(status["workers"], time.monotonic())
         if not self.samples or now - self.samples[-1][0] >= SAMPLE:
             self.samples.append((now, frames, status["loss"], status["recent_loss"], status["frames_per_second"]))
-        if not before or before["run"] != status["run"]:
-            if before:
-                self.samples.clear()
-                self._checkpoints.clear()
-                self._rare.clear()
+        if not before:
             if point := status["checkpoint"]:
-                words = f"checkpoint {point['number']}"
-                self._mark("checkpoint", point["frames"], now - point["seconds"], words)
+                self._mark("checkpoint", point["frames"], now - point["seconds"], f"checkpoint {point['number']}")
             return
         if (point := status["checkpoint"]) and point["number"] != (before["checkpoint"] or {}).get("number"):
             self._mark("checkpoint", point["frames"], now - point["seconds"], f"checkpoint {point['number']}")

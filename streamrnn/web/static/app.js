@@ -12,8 +12,8 @@ const view = {stream: "", first: 0, range: "run", ...Object.fromEntries(new URLS
 view.first = Number(view.first) || 0;
 let source, samples = [], curve = [], marks = [], about = {}, total = 0, sought;
 
-const lossChart = new Chart($("loss"), {height: 220, unit: "loss", series: [{stroke: "--a", width: 2, spanGaps: true}, {stroke: "--b", spanGaps: true}]});
-const rateChart = new Chart($("rate"), {height: 220, time: true, unit: "frames/s", series: [{stroke: "--a"}],
+const lossChart = new Chart($("loss"), {height: 230, across: "frames scored", unit: "loss", series: [{stroke: "--a", width: 2, spanGaps: true}, {stroke: "--b", spanGaps: true}]});
+const rateChart = new Chart($("rate"), {height: 230, time: true, across: "time", unit: "frames/s", series: [{stroke: "--a"}],
   scales: {y: {range: (_, low, high) => [0, Math.max(high * 1.1, 1)]}}});
 
 const unit = () => about.tokens ? "bits/symbol" : "nats/frame";

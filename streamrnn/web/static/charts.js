@@ -12,8 +12,8 @@ const sizes = new ResizeObserver(entries => entries.forEach(entry => {
 
 export class Chart {
   // series: {stroke, dash, fill, scale, width}, colours by their names in the style sheet
-  constructor(place, {height = 200, time = false, unit = "", series, bands = [], scales = {}, axes = []}) {
-    Object.assign(this, {place, height, time, unit, series, bands, scales, axes});
+  constructor(place, {height = 200, time = false, across = "", unit = "", series, bands = [], scales = {}, axes = []}) {
+    Object.assign(this, {place, height, time, across, unit, series, bands, scales, axes});
     this.marks = [];
     this.data = [[], ...series.map(() => [])];
     charts.add(this);
@@ -32,7 +32,8 @@ export class Chart {
       cursor: {y: false, drag: {x: false, y: false}}, legend: {show: false},
       scales: {x: {time: this.time}, ...this.scales},
       axes: [
-        axis({values: (_, splits) => splits.map(this.time ? clock : compact), space: this.time ? 80 : 50}),
+        axis({values: (_, splits) => splits.map(this.time ? clock : compact), space: this.time ? 80 : 50,
+          label: this.across, labelSize: this.across ? 16 : 0, labelFont: "12px system-ui", size: 28}),
         axis({label: this.unit, labelSize: 18, labelFont: "12px system-ui", size: 56, values: (_, splits) => splits.map(compact)}),
         ...this.axes.map(more => axis(more)),
       ],

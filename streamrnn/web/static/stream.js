@@ -107,7 +107,7 @@ function channelChart(news, k, timed) {
   holder.append(title, place);
   $("channels").append(holder);
   const chart = new Chart(place, {
-    height: 170, time: timed, unit: unit || "value",
+    height: 180, time: timed, across: timed ? "time" : "frame", unit: unit || "value",
     series: [
       {stroke: "--a"}, {stroke: "--b", dash: [5, 4]}, {stroke: "", width: 0}, {stroke: "", width: 0},
       {stroke: "--area-line", fill: "--area", scale: "nats", width: 1},
