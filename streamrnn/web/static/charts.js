@@ -67,6 +67,8 @@ export class Chart {
     ctx.save();
     ctx.strokeStyle = ctx.fillStyle = colour("--ink");
     ctx.lineWidth = ratio;
+    ctx.textAlign = "left";
+    ctx.textBaseline = "alphabetic";
     ctx.font = `600 ${12 * ratio}px system-ui`;
     const ends = {};
     for (const {x, letter, often} of this.marks) {
