@@ -24,10 +24,12 @@ test: servers
 
 # What the tests speak to
 servers: install
-	@tests/mosquitto.sh $(VENV)/mosquitto
+	@tests/debian.sh $(VENV)/mosquitto mosquitto
 
-# Those that take minutes: ordinary days, every config
+# Those that take minutes: ordinary days, every config, the page in a browser
 test-long: servers $(CUDA)/installed
+	@tests/debian.sh $(VENV)/chromium chromium
+	@tests/debian.sh $(VENV)/prometheus prometheus promtool
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
 # A compiler for GPUs, in a place of its own, for it takes the place of Numba's: tests look at what it makes of kernels

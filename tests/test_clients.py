@@ -412,7 +412,7 @@ def test_a_frame_that_comes_alone_has_its_output_before_the_next_is_taken(text):
 def test_what_its_page_shows_is_what_happens(text):
     for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         code = re.sub(r"Client\(\)", f'Client("ipc://{text.folder}/control")', code)
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.count("\n") in (19, 14)
 

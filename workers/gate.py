@@ -257,6 +257,7 @@ class Gate:
         """How things are, for the supervisor."""
         return {
             "accepted": self.intake.seq,
+            "rows": self.sent,
             "replayed": self.intake.seq - self.begun,
             "to_replay": self.until - self.intake.seq,
             "refused": self.pending.refused,

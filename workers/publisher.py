@@ -42,6 +42,7 @@ CURVE = 512  # points at most
 CURVE_STEP = 1000  # frames scored in the first points of the curve
 SCORE_FILE = "score.safetensors"
 LARGEST_SUBSCRIPTION = 1 << 12  # bytes
+MOST_NAMES = 32  # of streams in one answer
 MOST_WAITING = 64  # who ask for outputs that are still to come; others are answered at once
 
 
@@ -170,6 +171,8 @@ class Publisher:
                     return
                 if order["kind"] == "written":
                     self.floor = order["place"]
+                elif order["kind"] == "streams":
+                    self.tell_streams(order)
                 elif order["kind"] == "history" and order["stream"] is None:
                     self.tell_all(order)
                 elif order["kind"] == "history":
@@ -193,7 +196,7 @@ class Publisher:
         """How far it is, for the supervisor."""
         through = {"inputs": self.inputs, "seq": (self.place + 1) // 2}  # of all frames, those of previews too
         relative = self.relative.mean(RECENT) if self.relative.scored else None
-        facts = {"bad": self.bad, "rejected": self.frontend.rejected, "relative_loss": relative}
+        facts = {"rows": self.rows, "bad": self.bad, "rejected": self.frontend.rejected, "relative_loss": relative}
         facts["newest_stream"] = self.newest_stream()
         errors = self.errors.facts() if self.errors else None
         if self.errors and facts["newest_stream"]:
@@ -371,6 +374,14 @@ class Publisher:
         facts["names"] = [entry.names for entry in found]
         data = [entry.data for entry in found]
         self.worker.report("history", data, asker=order["asker"], number=order["number"], **facts)
+
+    def tell_streams(self, order: dict[str, Any]) -> None:
+        """Answer who asks for names: those that have this in them, of streams with the newest outputs first."""
+        like = order["like"].encode()
+        found = [number for number, text in self.topics.items() if like in text[:-1] and self.newest[number] != NONE]
+        found.sort(key=lambda number: -int(self.newest[number]))
+        names = [self.topics[number][:-1].decode() for number in found[:MOST_NAMES]]
+        self.worker.report("streams", asker=order["asker"], number=order["number"], streams=names)
 
     def answer_waiting(self) -> None:
         """Answer those for whom something has come."""

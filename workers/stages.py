@@ -173,7 +173,7 @@ def facts(part: list, links: loop.Links, at: "CPULoop | DeviceLoop") -> dict[str
     at.look()
     return {
         "device_memory": at.device_memory,
-        "frames": int(links.state[loop.DONE_FRAMES]),
+        "rows": int(links.state[loop.DONE_FRAMES]),
         "bad": int(links.state[loop.BAD]),
         "skipped": sum(int(owner.stage.counters[SKIPPED]) for owner in part),
     }

@@ -245,7 +245,7 @@ class Supervisor:
             logs.tell("warning", message["event"], message["text"])
         elif kind == "alarm":
             self.take_alarm(message)
-        elif kind == "history":
+        elif kind in ("history", "streams"):
             self.control.reply(bytes.fromhex(message.pop("asker")), message, data)
         elif kind == "ended":
             self.drain()

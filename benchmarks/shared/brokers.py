@@ -13,7 +13,7 @@ from pathlib import Path
 
 import confluent_kafka
 
-BESIDE = Path(sys.prefix) / "mosquitto"  # where tests/mosquitto.sh puts it
+BESIDE = Path(sys.prefix) / "mosquitto"  # where tests/debian.sh puts it
 PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", f"{BESIDE}/usr/sbin"])
 PATIENCE = 60.0  # seconds
 Data = bytes | None
@@ -46,7 +46,7 @@ def tool(name: str) -> tuple[list[str], dict[str, str]]:
     """The command of one of mosquitto's programs, and its environment."""
     places = os.pathsep.join([PLACES, f"{BESIDE}/usr/bin"])
     path = shutil.which(name, path=places)
-    assert path, f"no {name} here: make test, or tests/mosquitto.sh {BESIDE}, brings it along"
+    assert path, f"no {name} here: make test, or tests/debian.sh {BESIDE} mosquitto, brings it along"
     return [path], {**os.environ, "LD_LIBRARY_PATH": LIBRARIES} if path.startswith(str(BESIDE)) else dict(os.environ)
 
 

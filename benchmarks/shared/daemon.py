@@ -69,7 +69,8 @@ class Daemon(NamedTuple):
 
     client: sr.Client
     seconds: float  # from the command to READY
-    outputs: str  # the address
+    outputs: str  # the address,
+    control: str  # and that of the control socket
 
 
 @contextmanager
@@ -85,7 +86,7 @@ def running(config: str, state: str = "", more: str = "", quiet: bool = False, *
                 raise RuntimeError(f"{' '.join(command)} ended before it was ready")
             seconds = time.monotonic() - start
             with sr.Client(f"ipc://{folder}/control", ANSWER_TIMEOUT) as client:
-                yield Daemon(client, seconds, f"ipc://{folder}/outputs")
+                yield Daemon(client, seconds, f"ipc://{folder}/outputs", f"ipc://{folder}/control")
         finally:
             process.terminate()
             process.communicate()

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 
 import streamrnn as sr
-from streamrnn.cli import alarms, checkpoints, client, daemon, installation, keys, run, streams, watch
+from streamrnn.cli import alarms, checkpoints, client, daemon, installation, keys, run, streams, watch, web
 from streamrnn.cli.exits import Exit
 from streamrnn.workers.supervision import logs
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
-for group in (run, watch, client, daemon):
+for group in (run, watch, client, web, daemon):
     app.add_typer(group.app)
 app.add_typer(alarms.app)
 app.add_typer(checkpoints.app, name="checkpoints")

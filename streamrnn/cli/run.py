@@ -18,6 +18,7 @@ from streamrnn.cli import view
 from streamrnn.cli.configs import ConfigPath, load
 from streamrnn.cli.describe import describe
 from streamrnn.cli.exits import Exit, fail
+from streamrnn.cli.page import Page, wanted
 from streamrnn.cli.streams import steady
 from streamrnn.config import Config, ConfigError, Log, LogFormat, LogLevel, network_line
 from streamrnn.cuda.device import CPU
@@ -53,6 +54,11 @@ def run(
     resume_if_any: Annotated[bool, typer.Option("--resume-if-any", hidden=True)] = False,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what the run came to.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    web: Annotated[
+        bool | None, typer.Option("--web/--no-web", help="A page in the browser; without, only on a terminal.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, metavar="N", help="Of the page; 0 is any.")] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     log: Annotated[LogFormat | None, typer.Option(help="How events look on standard error.")] = None,
     log_level: Annotated[LogLevel | None, typer.Option(help="Which of them are written, and graver.")] = None,
 ) -> None:
@@ -63,6 +69,8 @@ def run(
     from streamrnn.workers import devices
     from streamrnn.workers.supervisor import Supervisor
     from streamrnn.workers.worker import Failure, GaveUp
+
+    page: Page | None = None
 
     def read() -> Config:
         settings = load(config, source=source, backfill=backfill)
@@ -81,6 +89,8 @@ def run(
         if json and not json.parent.is_dir():
             raise Failure(f"{json}: there is no folder {json.parent} to write it into")
         devices.check(settings)
+        if wanted(web, port, open_page, watched=console.is_terminal and not quiet and not json):
+            page = Page(port)
         supervisor = Supervisor(
             settings,
             max_frames=max_frames,
@@ -90,7 +100,7 @@ def run(
             reread=read,
         )
         try:
-            result = watch(supervisor, settings, console)
+            result = watch(supervisor, settings, console, page, open_page)
         finally:
             supervisor.close()
     except ConfigError as error:
@@ -99,6 +109,9 @@ def run(
         fail(str(error), Exit.GAVE_UP)
     except (sr.CheckpointError, sr.KeysError, sr.DeviceError, Failure, OSError) as error:
         fail(str(error))
+    finally:
+        if page:
+            page.close()
     if json:
         write_result(json, result)
     if not quiet:
@@ -116,8 +129,13 @@ def write_result(path: Path, result: dict[str, Any]) -> None:
         fail(f"{path}: {error.strerror}; the run is saved, what it came to could not be written there")
 
 
-def watch(supervisor: Any, settings: Config, console: Console) -> dict[str, Any]:
-    """Run a supervisor to its end under the eyes of whoever looks at the console; Ctrl-C and SIGTERM drain it."""
+def watch(
+    supervisor: Any, settings: Config, console: Console, page: Page | None = None, open_page: bool = False
+) -> dict[str, Any]:
+    """Run a supervisor to its end under the eyes of whoever looks at the console; Ctrl-C and SIGTERM drain it.
+
+    page: is served as soon as the daemon is ready.
+    """
     for number in supervisor.signals:
         signal.signal(number, lambda *_: supervisor.interrupt())
     if not console.is_terminal:  # where a terminal is closed, the daemon ends
@@ -129,7 +147,9 @@ def watch(supervisor: Any, settings: Config, console: Console) -> dict[str, Any]
     seconds = time.monotonic() - begun
     logs.tell("info", "ready", f"ready after {seconds:.2f} s", seconds=seconds)
     supervisor.manager.ready()
-    view.banner(console, facts(supervisor, settings))
+    if page:
+        page.start(settings.sockets.control, key_of(settings), open_page)
+    view.banner(console, facts(supervisor, settings) | ({"page": page.address} if page else {}))
     live = view.LiveView(console, "bits/symbol" if settings.input.kind == "tokens" else "nats/frame")
     changes = logs.Changes()
     samples: list[str] = []
@@ -208,14 +228,19 @@ def origin(supervisor: Any) -> str:
     return f"goes on from {' and '.join(places)}, {supervisor.passed.until:,} frames" if places else "new"
 
 
+def key_of(settings: Config) -> Path | None:
+    """The key that the daemon itself is a client with, where it asks for one."""
+    from streamrnn.protocol.keys import Keys
+
+    return Keys(settings.keys).path if settings.security.curve else None
+
+
 def write_samples(settings: Config, samples: list[str], over: threading.Event) -> None:
     """Have the daemon write a line now and then, until it is over."""
-    from streamrnn.protocol.keys import Keys
     from streamrnn.protocol.stream_names import PREVIEW
 
     try:
-        key = Keys(settings.keys).path if settings.security.curve else None
-        with sr.Client(settings.sockets.control, key=key) as client:
+        with sr.Client(settings.sockets.control, key=key_of(settings)) as client:
             while not over.wait(SAMPLE_INTERVAL):
                 text = client.generate("The ", max_length=SAMPLE_LENGTH, temperature=0.7, stream=PREVIEW)
                 samples.append(text)

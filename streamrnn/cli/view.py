@@ -33,7 +33,7 @@ def banner(console: Console, facts: Mapping[str, Any]) -> None:
 
     `facts`, of which any may be missing: `name`, `network` (a line), `source` (a line), `sinks`, `receivers` (lines),
     `workers` (pairs of what a worker does and its pid), `sockets` (name -> address), `checkpoints` (a folder), `state`
-    (a line: new, or what it goes on from).
+    (a line: new, or what it goes on from), `page` (an address).
     """
     console.print(Text.assemble(("streamrnn", "bold cyan"), "  ", (str(facts.get("name", "")), "bold")))
     for key in ("network", "source"):
@@ -50,6 +50,8 @@ def banner(console: Console, facts: Mapping[str, Any]) -> None:
     for key in ("checkpoints", "state"):
         if key in facts:
             _fact(console, key, str(facts[key]))
+    if "page" in facts:
+        _fact(console, "page", (str(facts["page"]), "cyan"))
     console.print(Text("READY", style="bold green"))
 
 

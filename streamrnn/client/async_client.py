@@ -54,6 +54,8 @@ class AsyncClient(Core):
     flush = awaited(Core._flush)
     step = awaited(Core._step)
     outputs = awaited(Core._outputs)
+    rows = awaited(Core._messages)
+    streams = awaited(Core._streams)
     dismiss = awaited(Core._dismiss)
     reset = awaited(Core._reset)
     forget = awaited(Core._forget)

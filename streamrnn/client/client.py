@@ -55,6 +55,8 @@ class Client(Core):
     flush = blocking(Core._flush)
     step = blocking(Core._step)
     outputs = blocking(Core._outputs)
+    rows = blocking(Core._messages)
+    streams = blocking(Core._streams)
     dismiss = blocking(Core._dismiss)
     reset = blocking(Core._reset)
     forget = blocking(Core._forget)

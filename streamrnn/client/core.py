@@ -195,14 +195,24 @@ class Core(Sequences):
     async def _outputs(self, stream: str, after: int, before: int) -> list[Output]:
         """What the daemon's history still holds of a stream, of frames between those SEQs. Raises DaemonGone."""
         scored: dict[int, np.ndarray] = {}
+        messages = await self._messages(stream, after, before)
+        return [
+            output for message in messages for output in outputs_of(stream, message, BEFORE_ALL, scored, self._about)
+        ]
+
+    async def _messages(self, stream: str, after: int, before: int) -> list[Message]:
+        """The same as messages of `streamrnn.protocol.wire`, for who reads many. Raises DaemonGone."""
         history = self._history()
         try:
             messages, _ = await history.messages(stream, 2 * after + 1, 2 * before)
         finally:
             history.close()
-        return [
-            output for message in messages for output in outputs_of(stream, message, BEFORE_ALL, scored, self._about)
-        ]
+        return messages
+
+    async def _streams(self, like: str = "") -> list[str]:
+        """Names of streams with this in them, 32 at most, those with the newest outputs first. Raises DaemonGone."""
+        names: list[str] = (await self._ask("streams", like=like))["streams"]
+        return names
 
     async def _dismiss(self, alarm: Alarm) -> None:
         """Say that an alarm was none: the evidence of its detectors counts half from here on, on its stream.
@@ -262,9 +272,9 @@ class Core(Sequences):
     def _history(self) -> History:
         return History(self._lines.dealer(self._control_endpoint, 0.0), self.timeout)
 
-    async def _ask(self, what: str) -> dict[str, Any]:
+    async def _ask(self, what: str, **facts: str) -> dict[str, Any]:
         """The answer to a question on the control socket. Raises DaemonGone."""
-        if answer := await ask(self._control, {"ask": what}, self.timeout):
+        if answer := await ask(self._control, {"ask": what, **facts}, self.timeout):
             return answer[0]
         known = ", and does it know this key" if self._lines.key else ""
         waited = f"no daemon answers at {self._control_endpoint} (waited {self.timeout} s)"

@@ -37,9 +37,16 @@ class HistoryRequest(ControlRequest, tag="history", kw_only=True):
     wait: bool = False
 
 
-def control_request(parts: list[bytes]) -> Hello | Status | HistoryRequest:
+class StreamsRequest(ControlRequest, tag="streams"):
+    """A client asks for the names of streams that have this in them."""
+
+    like: str = ""
+
+
+def control_request(parts: list[bytes]) -> Hello | Status | HistoryRequest | StreamsRequest:
     """What a message asks for. Raises one of `streamrnn.protocol.wire.NOT_JSON`."""
-    return msgspec.json.decode(parts[0] if len(parts) == 1 else b"", type=Hello | Status | HistoryRequest)
+    kinds = Hello | Status | HistoryRequest | StreamsRequest
+    return msgspec.json.decode(parts[0] if len(parts) == 1 else b"", type=kinds)
 
 
 def hello(config: Config, run: str, epoch: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import zmq
 
 from streamrnn.storage.files import NOT_JSON
 from streamrnn.workers.authenticated_socket import AuthenticatedSocket
-from streamrnn.workers.supervision.control_protocol import HistoryRequest, Status, control_request
+from streamrnn.workers.supervision.control_protocol import HistoryRequest, Status, StreamsRequest, control_request
 from streamrnn.workers.supervision.placement import PUBLISHER
 from streamrnn.workers.worker import received
 
@@ -40,14 +40,15 @@ class ControlSocket:
                 self.reply(identity, answer)
 
     def answer(self, identity: bytes, parts: list[bytes]) -> dict[str, Any] | None:
-        """What a client asked for: "hello", "status", or "history", which the publisher answers."""
+        """What a client asked for: "hello", "status", "history" or "streams"; the publisher answers these two."""
         try:
             asked = control_request(parts)
         except NOT_JSON:
             self.refused += 1
             return {"error": 'ask for "hello" or "status" with a JSON object such as {"ask": "status"}'}
-        if isinstance(asked, HistoryRequest):
-            self.order(PUBLISHER, "history", asker=identity.hex(), **msgspec.structs.asdict(asked))
+        if isinstance(asked, HistoryRequest | StreamsRequest):
+            kind = "history" if isinstance(asked, HistoryRequest) else "streams"
+            self.order(PUBLISHER, kind, asker=identity.hex(), **msgspec.structs.asdict(asked))
             return None
         facts = self.status() if isinstance(asked, Status) else self.hello()
         return {"number": asked.number, **facts}

@@ -42,10 +42,11 @@ class WorkerHandle:
         self.heard = now
 
     def status(self, now: float) -> dict[str, Any]:
-        """How it is: `heard` seconds ago, `silence` the longest so far, `busy` in seconds; both memories in bytes."""
+        """How it is: `heard` seconds ago, `silence` the longest so far, `busy` in seconds; both memories in bytes;
+        `rows` that it has passed on since it was started."""
         heard = now - self.heard if self.process else None
-        known = {"busy": self.facts.get("busy", 0.0), "memory": self.facts.get("memory", 0)}
-        known |= {"device": self.device, "device_memory": self.facts.get("device_memory", 0)}
+        known = {name: self.facts.get(name, 0) for name in ("busy", "memory", "rows", "device_memory")}
+        known |= {"device": self.device}
         return {"name": self.name, "does": self.does, "pid": self.pid, "heard": heard, "silence": self.silence, **known}
 
     @property

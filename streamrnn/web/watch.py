@@ -1,0 +1,209 @@
+"""What is looked at in a daemon, for all browsers together: a few times a second its status, and the streams shown.
+
+Streams are read from the daemon's history, in parts that end with the frame that the status names; nothing is
+subscribed to. Of a stream with more outputs than READ at a look, the newest READ are taken and the others left out.
+"""
+
+import asyncio
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import streamrnn as sr
+from streamrnn.web.series import Series
+
+LOOK, IDLE = 0.25, 1.0  # seconds between looks, and where nobody looks on
+READ = 128  # outputs of a stream taken at a look
+FIRST = 1024  # frames of all streams that a stream is first looked for in
+ANSWER = 2.0  # seconds that the daemon has to answer
+SAMPLES, MARKS = 1200, 256  # that are kept
+SAMPLE = 0.5  # seconds between two samples
+BUSY_SPAN = 2.0  # seconds over which the share of time is taken that a worker is busy
+STREAMS = 16  # that are read at once
+KEPT = 30.0  # seconds that a stream is read on without anybody who looks: a reload loses nothing
+
+
+class Followed:
+    """A stream that somebody looks at."""
+
+    def __init__(self, name: str, client: sr.Client) -> None:
+        self.name, self.series = name, Series(client)
+        self.watchers, self.left = 0, time.monotonic()
+        self._seq = -1  # up to which it has been read
+        self._share = 1.0  # of all frames, those that are its
+        self.ready = False
+
+    def read(self, client: sr.Client, seq: int) -> None:
+        """Take what has come before that SEQ. Raises DaemonGone."""
+        if not self.ready:
+            self._seq = max(seq - FIRST, 0) - 1
+            if self._take(client, seq) < READ and seq > FIRST:  # not among the newest: look through all that is kept
+                self.series, self._seq = Series(client), -1
+                self._take(client, seq)
+            self.ready = True
+        elif seq > self._seq + 1:
+            self._take(client, seq)
+
+    def _take(self, client: sr.Client, seq: int) -> int:
+        begin = self._seq
+        if self.ready:
+            begin = max(begin, int(seq - 1 - READ / self._share))
+        count = self.series.add(self.name, client.rows(self.name, begin, seq), begin > self._seq)
+        self._share = max(count / (seq - 1 - begin), 1e-6) if seq - 1 > begin else self._share
+        self._seq = seq - 1
+        return count
+
+
+class Watch:
+    """Looks until it is cancelled: see `run`.
+
+    status   the newest one, None where the daemon does not answer: `trouble` says why
+    samples  (seconds since 1970, frames scored, loss over all, recent loss, frames a second): of the last minutes
+    marks    what has happened: `kind`, `frames` scored by then, `when` in seconds since 1970, `words`
+    """
+
+    def __init__(self, control: str, key: Path | None) -> None:
+        self._control, self._key = control, key
+        self.client: sr.Client | None = None
+        self.status: dict[str, Any] | None = None
+        self.trouble = ""
+        self.samples: deque[tuple[float, int, float | None, float | None, float]] = deque(maxlen=SAMPLES)
+        self._checkpoints: deque[dict[str, Any]] = deque(maxlen=MARKS)  # of which there are many
+        self._rare: deque[dict[str, Any]] = deque(maxlen=MARKS)
+        self.looks = self.watchers = 0
+        self.followed: dict[str, Followed] = {}
+        self._epoch, self._again = 0, -1  # of the daemon, and the SEQ that it must be behind to have all before again
+        self._looked = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._busy: dict[tuple[str, int], deque[tuple[float, float]]] = {}  # by name and pid of workers
+
+    async def run(self) -> None:
+        """Look again and again."""
+        try:
+            while True:
+                begun = time.monotonic()
+                await asyncio.to_thread(self._look)
+                self.looks += 1
+                self._looked.set()
+                self._looked = asyncio.Event()
+                pause = LOOK if self.watchers else IDLE
+                self._wanted.clear()
+                try:
+                    await asyncio.wait_for(self._wanted.wait(), max(pause - (time.monotonic() - begun), 0.05))
+                except TimeoutError:
+                    continue
+        finally:
+            self._close()
+
+    @property
+    def marks(self) -> list[dict[str, Any]]:
+        """What has happened, see above."""
+        return [*self._checkpoints, *self._rare]
+
+    async def looked(self) -> None:
+        """Wait for the next look."""
+        await self._looked.wait()
+
+    def follow(self, name: str) -> Followed | None:
+        """Read a stream from the next look on, until `leave`; None where too many are."""
+        if name not in self.followed:
+            if not self.client or sum(one.watchers > 0 for one in self.followed.values()) >= STREAMS:
+                return None
+            self.followed[name] = Followed(name, self.client)
+        self.followed[name].watchers += 1
+        self._wanted.set()
+        return self.followed[name]
+
+    def leave(self, followed: Followed) -> None:
+        """Nobody looks at it here any more."""
+        followed.watchers -= 1
+        followed.left = time.monotonic()
+
+    def come(self) -> None:
+        """Somebody looks on."""
+        self.watchers += 1
+        self._wanted.set()
+
+    def go(self) -> None:
+        """And no longer."""
+        self.watchers -= 1
+
+    def _look(self) -> None:
+        try:
+            if not self.client:
+                self.client = sr.Client(self._control, ANSWER, self._key)
+                self.followed.clear()
+            status = self.client.status()
+            if self.status and status["run"] != self.status["run"]:  # other frames with those numbers
+                self._close()
+                self.samples.clear()
+                self._checkpoints.clear()
+                self._rare.clear()
+                self.status, self.trouble = None, "the daemon has begun anew"
+                return
+            if self._has_history(status):
+                self._read(self.client, status["seq"])
+        except (sr.DaemonGone, sr.KeysError, OSError) as error:
+            self._close()
+            self.status, self.trouble = None, str(error)
+            return
+        self._note(status)
+        self.trouble, self.status = "", status
+
+    def _has_history(self, status: dict[str, Any]) -> bool:
+        """Whether all outputs before the SEQ that it names are there: after a failure they come again first."""
+        if status["state"] not in ("running", "draining") or status["epoch"] != self._epoch:
+            self._epoch, self._again = status["epoch"], status["seq"] if self._epoch else -1
+        return bool(status["seq"] > self._again)
+
+    def _read(self, client: sr.Client, seq: int) -> None:
+        for one in list(self.followed.values()):
+            if one.watchers or time.monotonic() - one.left < KEPT:
+                one.read(client, seq)
+            else:
+                del self.followed[one.name]
+
+    def _note(self, status: dict[str, Any]) -> None:
+        """Keep what is to be seen of it later, and see what has changed."""
+        now, frames = time.time(), status["scored"]
+        before = self.status
+        self._share(status["workers"], time.monotonic())
+        if not self.samples or now - self.samples[-1][0] >= SAMPLE:
+            self.samples.append((now, frames, status["loss"], status["recent_loss"], status["frames_per_second"]))
+        if not before:
+            if point := status["checkpoint"]:
+                self._mark("checkpoint", point["frames"], now - point["seconds"], f"checkpoint {point['number']}")
+            return
+        if (point := status["checkpoint"]) and point["number"] != (before["checkpoint"] or {}).get("number"):
+            self._mark("checkpoint", point["frames"], now - point["seconds"], f"checkpoint {point['number']}")
+        if status["recoveries"] != before["recoveries"]:
+            self._mark("recovery", frames, now, f"recovery {status['recoveries']}: all workers started anew")
+        if status["learning_rate"] != before["learning_rate"] and None not in (
+            status["learning_rate"],
+            before["learning_rate"],
+        ):
+            self._mark("rate", frames, now, f"learning rate {before['learning_rate']:g} to {status['learning_rate']:g}")
+
+    def _mark(self, kind: str, frames: int, when: float, words: str) -> None:
+        marks = self._checkpoints if kind == "checkpoint" else self._rare
+        marks.append({"kind": kind, "frames": frames, "when": when, "words": words})
+
+    def _share(self, workers: list[dict[str, Any]], now: float) -> None:
+        """How busy each worker was of late, as a share of time, and the rows that wait before it."""
+        for before, worker in zip([None, *workers], workers, strict=False):
+            looks = self._busy.setdefault((worker["name"], worker["pid"]), deque())
+            looks.append((now, worker["busy"]))
+            while now - looks[0][0] > BUSY_SPAN:
+                looks.popleft()
+            since, spent = looks[0]
+            span = now - since
+            worker["share"] = min(max((worker["busy"] - spent) / span, 0.0), 1.0) if span else None
+            worker["queue"] = max(before["rows"] - worker["rows"], 0) if before else None
+        there = {(worker["name"], worker["pid"]) for worker in workers}
+        self._busy = {key: looks for key, looks in self._busy.items() if key in there}
+
+    def _close(self) -> None:
+        if self.client:
+            self.client.close()
+        self.client = None
