@@ -48,7 +48,8 @@ class Chain:
         self.inputs = inputs_of(schedule, hosts[0].tokens)
         self.windows = Windows(self._mirror(slots, dtype=np.int64), self._mirror(slots))
         self._said = empty(2, dtype=np.float64)
-        self._vectors, self._targets = self._mirror(frames, size, dtype=np.float64), None
+        self._vectors = self._mirror(frames, size, dtype=np.float64)
+        self._targets: Any = None
         self._X, self._dx = self._mirror(frames, first.inputs), self._mirror(self.rows, first.inputs)
         self._Y, self._dY = self._mirror(frames, last.outputs), self._mirror(self.rows, last.outputs)
         self._output: Any = None

@@ -11,10 +11,12 @@ one thread of the process. Their bits are then those of a device.
 from collections.abc import Callable
 from typing import Any
 
-from numba import config, cuda
+import numba.cuda
+from numba import config
 
 from streamrnn.kernels.cache import CACHE_FOLDER
 
+cuda: Any = numba.cuda  # of any type: what it says of its own is not what kernels see
 SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
 
 

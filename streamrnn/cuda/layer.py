@@ -90,8 +90,8 @@ class Layer(Memory):
         plan, links, rows = segment.plan, segment.links, segment.rows
         if part.alone and self.alone and part.end - part.start > 1:
             launch(stages.clear_count, (1,), self.stream, self.arrived)
-            kept, grid, memory = self.alone
-            run = self.kernels.forward_alone[grid, units.ALONE, self.stream, memory]
+            kept, count, memory = self.alone
+            run = self.kernels.forward_alone[count, units.ALONE, self.stream, memory]
             run(plan, links, part.start, part.end, kept, *shared, self.arrived)
             return
         for first, last in pairwise(part.rounds):

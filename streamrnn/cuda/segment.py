@@ -65,8 +65,8 @@ class Segment:
         self._rows, self._order = (Mirror((frames,), np.int64, stream) for _ in range(2))
         self._starts = Mirror((frames + 2,), np.int64, stream)
         self._frames, self._where = Mirror((frames, COLUMNS), np.int64, stream), Mirror((frames, 2), np.int64, stream)
-        self.plan = self.links = self.rows = self.frames = self.where = self.counts = None
-        self.order = self.starts = None
+        self.plan: Any = None
+        self.links = self.rows = self.frames = self.where = self.counts = self.order = self.starts = self.plan
         self.streams = 0
         self.parts: list[Part] = []
 

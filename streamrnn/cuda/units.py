@@ -77,7 +77,7 @@ def kernels_of(name: str) -> CellKernels:
     GATES, TAPE, STATE, OWN, SEPARATE = cell.gates, cell.tape, len(cell.state), len(cell.own), cell.separate
     OWN_ROOM = max(OWN, 1)
     step, gradient = module.step, module.gradient
-    gradient_of_own = getattr(module, "own_gradient", None)
+    gradient_of_own: Any = getattr(module, "own_gradient", None)
 
     @device_function
     def unit(plan, links, r, j, at_hidden, at_own, sums, p, Z, state, hidden, tape):
