@@ -38,7 +38,7 @@ $(CUDA)/installed: $(VENV)/installed tests/cuda.lock
 	@echo "installing a compiler for GPUs into $(CUDA) ..."
 	@$(CUDA)/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps -r tests/cuda.lock
 	@sed -n '/^dependencies/,/^]/s/^ *"\([a-z]*\).*/\1/p' pyproject.toml | \
-		xargs $(CUDA)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -c requirements.lock
+		xargs $(CUDA)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -c requirements.lock packaging
 	@touch $@
 
 # The kernels as plain Python, to see that the tests reach every line of them.
