@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CUDA := $(VENV)/cuda
 CONFIG ?= configs/text.toml
 
 .PHONY: run test servers test-long modes bench coverage lint dist clean install
@@ -26,14 +27,23 @@ servers: install
 	@tests/mosquitto.sh $(VENV)/mosquitto
 
 # Those that take minutes: ordinary days, every config
-test-long: servers
+test-long: servers $(CUDA)/installed
 	@$(BIN)/python -m pytest -m long $(ARGS)
+
+# A compiler for GPUs, in a place of its own, for it takes the place of Numba's: tests look at what it makes of kernels
+$(CUDA)/installed: $(VENV)/installed tests/cuda.lock
+	@test -x $(CUDA)/bin/python || $(PYTHON) -m venv $(CUDA)
+	@echo "installing a compiler for GPUs into $(CUDA) ..."
+	@$(CUDA)/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps -r tests/cuda.lock
+	@sed -n '/^dependencies/,/^]/s/^ *"\([a-z]*\).*/\1/p' pyproject.toml | \
+		xargs $(CUDA)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -c requirements.lock
+	@touch $@
 
 # The kernels as plain Python, to see that the tests reach every line of them.
 COMMA := ,
 SPACE := $(COMMA:,=) $(COMMA:,=)
-UNITS := $(addprefix tests/test_,$(addsuffix .py,activations cells detectors entrance experts linear network optimizers schedule standardize))
-KERNELS := $(addprefix streamrnn/kernels/,anomaly/* cells/* experts/* readouts/* optimizers/* activations.py entrance.py linear.py schedule.py stage.py standardize.py)
+UNITS := $(addprefix tests/test_,$(addsuffix .py,activations cells detectors entrance experts linear network optimizers schedule standardize rounds))
+KERNELS := $(addprefix streamrnn/kernels/,anomaly/* cells/* experts/* readouts/* optimizers/* activations.py entrance.py linear.py rounds.py schedule.py stage.py standardize.py)
 KERNELS := $(subst $(SPACE),$(COMMA),$(KERNELS))
 
 # The five ways of processing a sequence, each on a real task: make modes DATA=FOLDER (see README)

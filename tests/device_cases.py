@@ -1,10 +1,14 @@
-"""Networks and frames that are taken through the kernels of the CPU, and through a device: every number must be the same.
+"""Networks and frames that go through the kernels of the CPU, and through a device: every number must be the same.
 
-`python device_cases.py FOLDER SEED NAME ...` takes cases through a simulated device, and writes what comes of each.
+`python device_cases.py FOLDER SEED NAME ...` takes cases through a simulated device, and writes what comes of each, and
+with what types of arguments each kernel was launched.
 """
 
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,8 +64,9 @@ class Case(NamedTuple):
     missing: float = 0.0  # how much of a vector is
     far: float = 1.0  # by what a tenth of the targets is multiplied
     parts: int = 0  # stages that are a part of their own, and learn as late as updates let them
+    learns: bool = True  # else its learning rate is 0
     moves: bool = False  # the second half of the frames is for the device, the first is not
-    settings: dict = {}  # of the network
+    settings: Mapping = MappingProxyType({})  # of the network
 
     def network(self) -> sr.Network:
         words, below, layers = self.layers.split(), 0, []
@@ -69,7 +74,9 @@ class Case(NamedTuple):
             units, _, own = size.partition("/")
             layers.append(CELLS[cell](below or self.width, int(units), int(own) if own else None))
             below = int(own or units)
-        return sr.Network(layers, self.readout, self.optimizer, **{"window": 4, **self.settings})
+        net = sr.Network(layers, self.readout, self.optimizer, **{"window": 4, **self.settings})
+        net.learning_rate *= self.learns
+        return net
 
     @property
     def width(self) -> int:
@@ -200,7 +207,9 @@ def result(case: Case, make: Any, halfway: dict | None = None) -> dict[str, np.n
     split = case.parts
     versions = net.gradient_delay if split else 0
     bounds = [(0, split), (split, len(net.stages))] if split else [(0, len(net.stages))]
-    hosts = [net.allocate(*part, net.sizes(case.streams, case.block, versions if part[0] == 0 else 0)) for part in bounds]
+    hosts = [
+        net.allocate(*part, net.sizes(case.streams, case.block, versions if part[0] == 0 else 0)) for part in bounds
+    ]
     sizes = net.sizes(case.streams, case.block)
     schedules = [new_schedule(sizes, net.accumulate, net.gradient_delay) for _ in bounds]
     shape = net.input_size, 0 if readout.classes else readout.size, readout.loss_size
@@ -241,7 +250,7 @@ def result(case: Case, make: Any, halfway: dict | None = None) -> dict[str, np.n
     for part, t in zip(hosts, schedules, strict=True):
         for k, host in enumerate(part):
             found |= {f"{len(found)} {k} {name}": array for name, array in open_windows(host, t)}
-    return found | before
+    return found if halfway else found | before
 
 
 def open_windows(host: Any, t: Any) -> Any:
@@ -271,20 +280,137 @@ def counts(found: dict[str, np.ndarray]) -> dict[str, int]:
 
 
 FORECAST = {"lags": 5, "seasons": [3, 4], "horizons": [1, 3], "others": True, "band": 0.8}
-WATCHED = {"lags": 3, "anomaly": {"day": 8, "threshold": 0.5, "normal": 10}}
+WATCHED = {"lags": 3, "anomaly": {"day": 24, "threshold": 0.5, "normal": 100}}
 FILL = {"standardize": True, "missing": "fill"}
 
+ADAM, MOMENTUM = sr.Adam(0.01), sr.SGD(0.1, momentum=0.9)
+RMSPROP, ADAGRAD = sr.RMSprop(0.01, decay_steps=5), sr.Adagrad(0.05)
+
 QUICK = {
-    "one stream": Case("LSTM 5", sr.Softmax(3), sr.Adam(0.01), tokens="tokens"),
-    "several": Case(
-        "GRU 5/2 Peephole 3",
-        sr.Linear(2),
-        sr.SGD(0.1, momentum=0.9),
-        streams=3,
-        settings={"gradient_delay": 1, "standardize": True},
+    "tokens of one stream": Case("LSTM 5", sr.Softmax(3), ADAM, tokens="tokens"),
+    "vectors of several": Case(
+        "GRU 5/2 Peephole 3", sr.Linear(2), MOMENTUM, streams=3, settings={"gradient_delay": 1, "standardize": True}
+    ),
+    "three layers": Case(
+        "RNN 4 Coupled 5 LSTM 3", sr.Gaussian(2), RMSPROP, streams=4, settings={"accumulate": 2, "clip_norm": 0.1}
+    ),
+    "few targets": Case("Coupled 5", sr.Softmax(4), ADAGRAD, tokens="both", streams=3, usual=SPARSE, frames=96),
+    "experts": Case("GRU 4", sr.Forecast(2, **FORECAST), ADAM, streams=2, missing=0.2, settings=FILL | {"mask": True}),
+    "a pipeline": Case(
+        "LSTM 4 RNN 3", sr.Linear(2), ADAM, streams=2, parts=1, settings={"gradient_delay": 1, "accumulate": 2}
     ),
 }
-LONG: dict[str, Case] = {}
+LONG = {
+    "tokens and vectors in one window": Case(
+        "Peephole 5/3", sr.Softmax(3), MOMENTUM, tokens="both", block=3, streams=2, frames=60, settings={"window": 6}
+    ),
+    "a wide layer": Case(
+        "LSTM 70", sr.Softmax(67), RMSPROP, inputs=67, tokens="tokens", streams=9, settings={"gradient_delay": 2}
+    ),
+    "a wide layer of one stream": Case("GRU 65", sr.Linear(17), ADAGRAD, inputs=33, frames=32),
+    "many streams": Case("Coupled 9/18 GRU 17", sr.Gaussian(3), ADAM, streams=20, frames=120, block=60),
+    "a window of one frame": Case(
+        "RNN 5 Peephole 4",
+        sr.Gaussian(2),
+        ADAM,
+        streams=2,
+        settings={"window": 1, "accumulate": 3, "gradient_delay": 1},
+    ),
+    "frames one by one": Case(
+        "LSTM 5 GRU 4", sr.Linear(3), RMSPROP, streams=2, block=1, settings={"standardize": True}
+    ),
+    "few targets of vectors": Case(
+        "LSTM 4 Peephole 5",
+        sr.Linear(2),
+        MOMENTUM,
+        streams=3,
+        usual=SPARSE,
+        frames=192,
+        block=64,
+        settings={"window": 5},
+    ),
+    "few targets of one stream": Case("GRU 4/3 RNN 5", sr.Gaussian(2), ADAM, usual=SPARSE, frames=96, block=48),
+    "missing readings": Case(
+        "Peephole 4 Coupled 5", sr.Gaussian(2), ADAGRAD, streams=3, missing=0.4, settings=FILL | {"gradient_delay": 2}
+    ),
+    "missing readings that are seen": Case(
+        "RNN 4/2", sr.Linear(3), ADAM, streams=2, missing=0.4, settings=FILL | {"mask": True, "accumulate": 2}
+    ),
+    "times": Case(
+        "Coupled 4 LSTM 3",
+        sr.Linear(2),
+        MOMENTUM,
+        streams=2,
+        settings={"standardize": True, "calendar": ["day", "week"], "elapsed": True},
+    ),
+    "times of missing readings": Case(
+        "GRU 4",
+        sr.Gaussian(2),
+        RMSPROP,
+        missing=0.3,
+        usual=SPARSE,
+        settings=FILL | {"mask": True, "calendar": ["hour", "year"], "elapsed": True, "gradient_delay": 1},
+    ),
+    "detectors": Case(
+        "LSTM 4 RNN 3", sr.Forecast(2, **WATCHED), ADAGRAD, frames=240, block=60, settings={"standardize": True}
+    ),
+    "detectors of missing readings": Case(
+        "Coupled 4",
+        sr.Forecast(3, **FORECAST | WATCHED),
+        MOMENTUM,
+        streams=3,
+        missing=0.3,
+        frames=160,
+        settings=FILL | {"gradient_delay": 1, "elapsed": True},
+    ),
+    "forecasts without learning": Case(
+        "Peephole 3", sr.Forecast(2, **FORECAST), ADAM, streams=2, learns=False, settings={"standardize": True}
+    ),
+    "long gradients": Case("LSTM 5", sr.Linear(2), ADAM, streams=2, far=1e25, frames=80),
+    "gradients left out": Case(
+        "GRU 5/3", sr.Linear(2), RMSPROP, streams=2, far=1e25, frames=80, settings={"clip_norm": None}
+    ),
+    "a pipeline that waits long": Case(
+        "Coupled 4/2 GRU 3 Peephole 5",
+        sr.Softmax(3),
+        MOMENTUM,
+        tokens="tokens",
+        streams=3,
+        parts=2,
+        frames=96,
+        settings={"gradient_delay": 2},
+    ),
+    "a pipeline of few targets": Case(
+        "Peephole 4 LSTM 3",
+        sr.Gaussian(2),
+        RMSPROP,
+        streams=2,
+        parts=1,
+        usual=SPARSE,
+        frames=192,
+        settings={"gradient_delay": 1, "accumulate": 2, "standardize": True},
+    ),
+    "a readout of its own": Case(
+        "RNN 5", sr.Forecast(2), ADAM, streams=2, parts=1, settings={"gradient_delay": 1, "standardize": True}
+    ),
+    "from the CPU to a device": Case(
+        "LSTM 4 GRU 3", sr.Linear(2), ADAM, streams=3, frames=64, moves=True, settings={"window": 7, "accumulate": 3}
+    ),
+    "tokens from the CPU to a device": Case(
+        "Peephole 4",
+        sr.Softmax(3),
+        ADAGRAD,
+        tokens="both",
+        streams=3,
+        frames=60,
+        block=10,
+        moves=True,
+        settings={"window": 9, "gradient_delay": 2},
+    ),
+    "experts from the CPU to a device": Case(
+        "Coupled 4", sr.Forecast(2, **WATCHED), MOMENTUM, frames=64, missing=0.2, moves=True, settings=FILL
+    ),
+}
 CASES = QUICK | LONG
 
 
@@ -293,8 +419,10 @@ def main(folder: Path, names: list[str]) -> None:
 
     for name in names:
         halfway = dict(np.load(folder / f"{name}.npz")) if CASES[name].moves else None
-        np.savez(folder / f"{name} device.npz", **result(CASES[name], Chain, halfway))
+        np.savez(folder / f"{name} simulated.npz", **result(CASES[name], Chain, halfway))
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[3:])
+    launched = {name: sorted(types, key=str) for name, types in simulator.LAUNCHED.items()}
+    Path(sys.argv[1], "launched.json").write_text(json.dumps(launched))

@@ -111,7 +111,7 @@ class Chain:
         return self._Y.fetch(self._output[:count] if count else self._Y.there[:0])
 
     def learn(self, count: int, dY: np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """Learn from the next `count` windows that have closed; dY: their gradients, row by row, unless a readout does.
+        """Learn from the next `count` windows that have closed; dY: their gradients, in rows, unless a readout ends it.
 
         Gives the gradients dx (n, I) of the inputs of some of the windows, in order, which hold until the next ones.
         """
@@ -146,9 +146,7 @@ class Chain:
 
     def _update(self, stage: Layer | Readout, group: int, windows: int) -> None:
         counters, params = self.schedule.counters, stage.at["params"]
-        if not params.size:
-            return
-        if counters[LEARNED] < counters[CLOSED]:
+        if params.size and counters[LEARNED] < counters[CLOSED]:
             kept = stage.at["versions"][counters.item(APPLIED) % stage.host.versions.shape[0]]
             launch(stages.copy, params.shape, self.stream, params, kept)
         stages.measure[1, ALL_LANES, self.stream](stage.table, group, windows, self._said)

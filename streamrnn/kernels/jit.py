@@ -154,7 +154,7 @@ def on_device(typingctx: Any) -> bool:
 
 
 def chosen_on_device(typingctx: Any, functions: Sequence[tuple[Any, str]], signature: Any, first: int | None) -> Any:
-    """The twin of such a call: a comparison for each kind, then a call of the same function, compiled for a device."""
+    """The twin of such a call: a comparison for each kind, then a call of the same function compiled for the device."""
     made = []
     for kind, (function, _) in enumerate(functions, first or 0):
         if function:

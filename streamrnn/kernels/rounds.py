@@ -17,7 +17,7 @@ NONE = -1
 
 @kernel
 def group(streams, newest, order, starts):
-    """Numbers of rows by stream: of the k-th stream they are order[starts[k] : starts[k + 1]]. Returns how many.
+    """Numbers of rows by stream: of the k-th stream they are order[starts[k] : starts[k + 1]]. Returns their number.
 
     streams (n,): of each row; newest (streams,): NONE, before and after.
     """
