@@ -1,7 +1,7 @@
 """What takes a network's frames through its stages: the kernels of the CPU, or a device with the same bits."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from streamrnn.kernels import chain, stage
 from streamrnn.kernels.buffers import Stage, table_of
 from streamrnn.kernels.frames import SCORED
 from streamrnn.storage import stream_state
+
+if TYPE_CHECKING:
+    from threading import RLock
 
 
 class OnCPU:
@@ -49,8 +52,11 @@ class OnCPU:
 class OnDevice:
     """The stages' arrays are copies: of before, unless `here` was called since the last frame."""
 
-    def __init__(self, device: str, stages: Sequence[Stage], buffers: chain.FrameBuffers, classes: bool) -> None:
+    def __init__(
+        self, device: str, stages: Sequence[Stage], buffers: chain.FrameBuffers, classes: bool, lock: "RLock"
+    ) -> None:
         """Raises DeviceError where the device cannot be used, or has too little memory."""
+        self.lock = lock
         self.stages, self.buffers, self.gpu = stages, buffers, devices.gpu(device)
         sizes = buffers.x.shape[1], 0 if classes else buffers.target.shape[1], buffers.losses.shape[1]
         from streamrnn.cuda import room
@@ -119,8 +125,8 @@ class OnDevice:
 
     def here(self) -> None:
         """Have the stages' arrays hold what is in force; it is taken over from there before the next frame."""
-        if self.away:
-            with self.gpu:
+        with self.lock, self.gpu:
+            if self.away:
                 self.chain.bring_back()
             self.away = False
 
@@ -133,6 +139,8 @@ class OnDevice:
 Engine = OnCPU | OnDevice
 
 
-def engine_on(device: str, stages: Sequence[Stage], buffers: chain.FrameBuffers, classes: bool) -> Engine:
-    """The one for a device; classes: targets are classes. Raises DeviceError."""
-    return OnCPU(stages, buffers) if device == devices.CPU else OnDevice(device, stages, buffers, classes)
+def engine_on(
+    device: str, stages: Sequence[Stage], buffers: chain.FrameBuffers, classes: bool, lock: "RLock"
+) -> Engine:
+    """The one for a device; classes: targets are classes; lock: of the network. Raises DeviceError."""
+    return OnCPU(stages, buffers) if device == devices.CPU else OnDevice(device, stages, buffers, classes, lock)

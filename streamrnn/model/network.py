@@ -28,6 +28,7 @@ from streamrnn.model.inputs import TOKENS, VECTOR, as_token, is_int, largest
 from streamrnn.model.interrupt import held_back
 from streamrnn.model.layers import Layer
 from streamrnn.model.optimizers import Optimizer
+from streamrnn.model.parameters import nothing
 from streamrnn.model.readouts import Forecast, Readout
 from streamrnn.model.rows import put_vector
 from streamrnn.model.series import Series, as_series, parts
@@ -62,8 +63,8 @@ class Network(Verbs):
     channels        names of the inputs: vectors may come as dicts, rows of pandas or named tuples, in any order
     fresh           draw the weights; else all are zero, for whoever brings others
     streams         to make room for at once; the room grows with their number
-    device          "cpu", or a GPU, "cuda:0" say: the same bits. Arrays that the views `params` and `state` show are
-                    then those of the moment, and what is written into them holds until the next frame at the latest
+    device          "cpu", or a GPU, "cuda:0" say: the same bits. Views, such as `params`, are then of the moment when
+                    they were asked for, and what is written into them holds if no frame has come since
 
     A copy (`copy.deepcopy`) or a pickle is independent and goes on with the same bits, as after `save` and `load`.
     What several threads call is done one after the other, `save` included; views of parameters are not guarded.
@@ -123,8 +124,6 @@ class Network(Verbs):
         self._allocate(streams)
         for layer in self.layers:
             layer._lock = self._lock
-        for owner in self.stages:
-            owner._here = self._here
 
     def initialize(self, first: int, last: int) -> None:
         """Fresh weights for stages[first:last]; those of a stage do not depend on the others."""
@@ -191,18 +190,21 @@ class Network(Verbs):
         buffers = FrameBuffers(self._schedule, self._frames, self._x, self._target, self._loss, floats)
         if self._capacity:
             del self._engine  # its memory is needed
-        self._capacity = streams
+        for owner in self.stages:
+            owner._here = nothing
+        self._capacity, places = streams, (stages, buffers, self.readout.classes, self._lock)
         try:
-            self._engine = engine_on(self.device, stages, buffers, self.readout.classes)
+            self._engine = engine_on(self.device, *places)
         except devices.DeviceError:  # what has been learned goes on on the CPU
-            self.device, self._engine = devices.CPU, engine_on(devices.CPU, stages, buffers, self.readout.classes)
+            self.device, self._engine = devices.CPU, engine_on(devices.CPU, *places)
             raise
+        for owner in self.stages:
+            owner._here = self._engine.here
 
     def _here(self) -> None:
         """Have the arrays of the stages hold what is in force, and be taken over from there if they are changed."""
-        with self._lock:
-            if self._capacity:
-                self._engine.here()
+        if self._capacity:
+            self._engine.here()
 
     def _outputs(self, count: int) -> np.ndarray:
         """Room for so many: probabilities are float32, values, in the units of their stream, float64."""
