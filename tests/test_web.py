@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import ssl
 import subprocess
 import sys
 import urllib.request
 from math import isnan
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -17,6 +19,7 @@ from page import Web
 from prometheus_client.parser import text_string_to_metric_families
 
 GAUSSIAN = {**VECTOR, "readout": 'kind = "gaussian"\nsize = 4', "predict": "next"}
+DOCS = Path(__file__).parents[1] / "docs"
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -272,6 +275,16 @@ def test_nobody_gets_a_page_who_did_not_ask_for_it_and_has_no_terminal(daemon):
     both = daemon.attempt("--no-web", "--open")
     assert both.returncode == 2
     assert "--no-web" in both.stderr
+
+
+def test_what_its_documentation_shows_is_there():
+    text = (DOCS / "page.md").read_text()
+    shown = subprocess.run([sys.executable, "-m", "streamrnn", "web", "--help"], capture_output=True, encoding="utf-8")
+    run = subprocess.run([sys.executable, "-m", "streamrnn", "run", "--help"], capture_output=True, encoding="utf-8")
+    for option in re.findall(r"--[a-z][a-z-]+", text):
+        assert option in shown.stdout + run.stdout
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", text):
+        assert 10_000 < (DOCS / picture).stat().st_size < 150_000
 
 
 def page_of(daemon):

@@ -113,14 +113,15 @@ class Events:
         if status["run"] != self._run:
             self._last = self._last if not self._run else -1
             self._run, self._curve, self._marks, self._sample = status["run"], None, None, 0.0
-            found.append(event("begin", {"run": self._run, "about": about(watch.client), "every": len(watch.samples)}))
+            found.append(event("begin", {"run": self._run, "about": about(watch.client)}))
         samples = [sample for sample in watch.samples if sample[0] > self._sample]
         self._sample = samples[-1][0] if samples else self._sample
         told = {name: value for name, value in status.items() if name not in NOT_SENT}
         if status["curve"] != self._curve:
             self._curve = told["curve"] = status["curve"]
         if watch.marks != self._marks:
-            self._marks = told["marks"] = watch.marks
+            self._marks = watch.marks
+            told["marks"] = [mark._asdict() for mark in watch.marks]
         found.append(event("look", told | {"samples": samples}))
         if self._stream:
             found += self._outputs()

@@ -74,8 +74,10 @@ class Series:
 
     def behind(self, after: int, first: int, count: int) -> dict[str, Any]:
         """What came behind that SEQ in plain values, of vectors so many channels from the first on."""
-        begin = int(np.searchsorted(self.columns["seq"], after, side="right")) if self.columns else 0
-        part = {name: values[begin:] for name, values in self.columns.items()}
+        columns = self.columns  # which a look may replace meanwhile
+        begin = int(np.searchsorted(columns["seq"], after, side="right")) if columns else 0
+        part = {name: values[begin:] for name, values in columns.items()}
+        last = int(columns["seq"][-1]) if columns else after
         plain: dict[str, Any] = {
             name: [short(values[:, k]) for k in range(first, min(first + count, values.shape[1]))]
             if name in CHANNEL_COLUMNS
@@ -84,7 +86,7 @@ class Series:
             else short(values)
             for name, values in part.items()
         }
-        return plain | {"alarms": [one for one in self.alarms if one["seq"] > after], "likely": self.likely}
+        return plain | {"alarms": [one for one in self.alarms if after < one["seq"] <= last], "likely": self.likely}
 
     def _scored(self, frames: np.ndarray, costs: np.ndarray, seq: np.ndarray) -> dict[str, np.ndarray]:
         """What was scored, beside the first output that says so."""

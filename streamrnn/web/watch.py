@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamrnn as sr
 from streamrnn.web.series import Series
@@ -55,12 +55,21 @@ class Followed:
         return count
 
 
+class Mark(NamedTuple):
+    """What has happened."""
+
+    kind: str  # "checkpoint", "recovery" or "rate"
+    frames: int  # scored by then
+    when: float  # seconds since 1970
+    words: str
+
+
 class Watch:
     """Looks until it is cancelled: see `run`.
 
     status   the newest one, None where the daemon does not answer: `trouble` says why
     samples  (seconds since 1970, frames scored, loss over all, recent loss, frames a second): of the last minutes
-    marks    what has happened: `kind`, `frames` scored by then, `when` in seconds since 1970, `words`
+    marks    what has happened since this process began, and the newest checkpoint of before
     """
 
     def __init__(self, control: str, key: Path | None) -> None:
@@ -69,9 +78,10 @@ class Watch:
         self.status: dict[str, Any] | None = None
         self.trouble = ""
         self.samples: deque[tuple[float, int, float | None, float | None, float]] = deque(maxlen=SAMPLES)
-        self._checkpoints: deque[dict[str, Any]] = deque(maxlen=MARKS)  # of which there are many
-        self._rare: deque[dict[str, Any]] = deque(maxlen=MARKS)
-        self.looks = self.watchers = 0
+        self._checkpoints: deque[Mark] = deque(maxlen=MARKS)  # of which there are many
+        self._rare: deque[Mark] = deque(maxlen=MARKS)
+        self.watchers = 0
+        self._before: dict[str, Any] | None = None  # the last status that there was
         self.followed: dict[str, Followed] = {}
         self._epoch, self._again = 0, -1  # of the daemon, and the SEQ that it must be behind to have all before again
         self._looked = asyncio.Event()
@@ -84,7 +94,6 @@ class Watch:
             while True:
                 begun = time.monotonic()
                 await asyncio.to_thread(self._look)
-                self.looks += 1
                 self._looked.set()
                 self._looked = asyncio.Event()
                 pause = LOOK if self.watchers else IDLE
@@ -97,8 +106,8 @@ class Watch:
             self._close()
 
     @property
-    def marks(self) -> list[dict[str, Any]]:
-        """What has happened, see above."""
+    def marks(self) -> list[Mark]:
+        """See above."""
         return [*self._checkpoints, *self._rare]
 
     async def looked(self) -> None:
@@ -135,12 +144,13 @@ class Watch:
                 self.client = sr.Client(self._control, ANSWER, self._key)
                 self.followed.clear()
             status = self.client.status()
-            if self.status and status["run"] != self.status["run"]:  # other frames with those numbers
+            if self._before and status["run"] != self._before["run"]:  # other frames with those numbers
                 self._close()
                 self.samples.clear()
                 self._checkpoints.clear()
                 self._rare.clear()
-                self.status, self.trouble = None, "the daemon has begun anew"
+                self.status = self._before = None
+                self.trouble = "the daemon has begun anew"
                 return
             if self._has_history(status):
                 self._read(self.client, status["seq"])
@@ -149,7 +159,7 @@ class Watch:
             self.status, self.trouble = None, str(error)
             return
         self._note(status)
-        self.trouble, self.status = "", status
+        self.trouble, self.status, self._before = "", status, status
 
     def _has_history(self, status: dict[str, Any]) -> bool:
         """Whether all outputs before the SEQ that it names are there: after a failure they come again first."""
@@ -165,29 +175,27 @@ class Watch:
                 del self.followed[one.name]
 
     def _note(self, status: dict[str, Any]) -> None:
-        """Keep what is to be seen of it later, and see what has changed."""
-        now, frames = time.time(), status["scored"]
-        before = self.status
+        """Keep what is to be seen of it later."""
+        now, before = time.time(), self._before or {}
         self._share(status["workers"], time.monotonic())
         if not self.samples or now - self.samples[-1][0] >= SAMPLE:
-            self.samples.append((now, frames, status["loss"], status["recent_loss"], status["frames_per_second"]))
+            figures = status["scored"], status["loss"], status["recent_loss"], status["frames_per_second"]
+            self.samples.append((now, *figures))
+        point, rate = status["checkpoint"], status["learning_rate"]
+        if point and point["number"] != (before.get("checkpoint") or {}).get("number"):
+            mark = Mark("checkpoint", point["frames"], now - point["seconds"], f"checkpoint {point['number']}")
+            self._checkpoints.append(mark)
         if not before:
-            if point := status["checkpoint"]:
-                self._mark("checkpoint", point["frames"], now - point["seconds"], f"checkpoint {point['number']}")
             return
-        if (point := status["checkpoint"]) and point["number"] != (before["checkpoint"] or {}).get("number"):
-            self._mark("checkpoint", point["frames"], now - point["seconds"], f"checkpoint {point['number']}")
-        if status["recoveries"] != before["recoveries"]:
-            self._mark("recovery", frames, now, f"recovery {status['recoveries']}: all workers started anew")
-        if status["learning_rate"] != before["learning_rate"] and None not in (
-            status["learning_rate"],
-            before["learning_rate"],
-        ):
-            self._mark("rate", frames, now, f"learning rate {before['learning_rate']:g} to {status['learning_rate']:g}")
-
-    def _mark(self, kind: str, frames: int, when: float, words: str) -> None:
-        marks = self._checkpoints if kind == "checkpoint" else self._rare
-        marks.append({"kind": kind, "frames": frames, "when": when, "words": words})
+        if status["epoch"] != before["epoch"]:
+            again = status["recoveries"] > before["recoveries"]
+            words = (
+                f"recovery {status['recoveries']}: all workers started anew" if again else "the daemon started again"
+            )
+            self._rare.append(Mark("recovery", status["scored"], now, words))
+        if before["learning_rate"] and rate and rate != before["learning_rate"]:
+            words = f"learning rate {before['learning_rate']:g} to {rate:g}"
+            self._rare.append(Mark("rate", status["scored"], now, words))
 
     def _share(self, workers: list[dict[str, Any]], now: float) -> None:
         """How busy each worker was of late, as a share of time, and the rows that wait before it."""

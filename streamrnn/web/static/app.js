@@ -10,9 +10,9 @@ const LETTERS = {checkpoint: "C", recovery: "R", rate: "L"};
 
 const view = {stream: "", first: 0, range: "run", ...Object.fromEntries(new URLSearchParams(location.hash.slice(1)))};
 view.first = Number(view.first) || 0;
-let source, samples = [], curve = [], marks = [], about = {}, total = 0, sought;
+let source, samples = [], curve = [], marks = [], about = {}, run = "", total = 0, sought;
 
-const lossChart = new Chart($("loss"), {height: 230, across: "frames scored", unit: "loss", series: [{stroke: "--a", width: 2, spanGaps: true}, {stroke: "--b", spanGaps: true}]});
+const lossChart = new Chart($("loss"), {height: 230, across: "frames scored", unit: "loss", series: [{stroke: "--a", width: 2, spanGaps: true}, {stroke: "--b", dash: [6, 3], spanGaps: true}]});
 const rateChart = new Chart($("rate"), {height: 230, time: true, across: "time", unit: "frames/s", series: [{stroke: "--a"}],
   scales: {y: {range: (_, low, high) => [0, Math.max(high * 1.1, 1)]}}});
 
@@ -50,7 +50,8 @@ function begin(news) {
   about = news.about;
   samples = [];
   curve = [];
-  stream.forget();
+  if (news.run !== run) stream.forget();  // else only what was missed comes
+  run = news.run;
   $("name").textContent = about.name;
   document.title = `${about.name} – streamrnn`;
   if (!view.stream) choose();
