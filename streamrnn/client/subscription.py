@@ -1,5 +1,6 @@
 """A subscription to outputs: each once and in order, what was missed from the history."""
 
+import asyncio
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -58,8 +59,21 @@ class Listening:
 
     async def next(self) -> Output:
         """The next output. Raises DaemonGone."""
+        await self.fill()
+        return self.pop()
+
+    async def fill(self) -> None:
+        """Wait until an output is there. Raises DaemonGone."""
         while not self._ready:
             await self._receive(self.timeout)
+
+    @property
+    def has_some(self) -> bool:
+        """Whether an output is there."""
+        return bool(self._ready)
+
+    def pop(self) -> Output:
+        """Take an output that is there."""
         return self._ready.popleft()
 
     async def several(self, most: int) -> list[Output]:
@@ -178,6 +192,7 @@ class AsyncSubscription:
     def __init__(self, begin: Callable[[], Awaitable[Listening]]) -> None:
         self._begin = begin
         self._listening: Listening | None = None
+        self._filling: asyncio.Task[None] | None = None  # goes on where a step is cancelled, so that the next has less
 
     @property
     def missed(self) -> list[tuple[str, int, int]]:
@@ -188,7 +203,13 @@ class AsyncSubscription:
         return self
 
     async def __anext__(self) -> Output:
-        return await (await self._begun()).next()
+        listening = await self._begun()
+        while not listening.has_some:
+            self._filling = self._filling or asyncio.create_task(listening.fill())
+            await asyncio.wait([self._filling])
+            filled, self._filling = self._filling, None
+            filled.result()
+        return listening.pop()
 
     async def __aenter__(self) -> "AsyncSubscription":
         await self._begun()
@@ -199,6 +220,9 @@ class AsyncSubscription:
 
     async def close(self) -> None:
         """Close the sockets."""
+        if self._filling:
+            self._filling.cancel()
+            await asyncio.wait([self._filling])
         if self._listening:
             self._listening.close()
 
