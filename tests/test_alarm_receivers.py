@@ -402,7 +402,8 @@ class Alarming(Sinking):
 
     def records(self):
         """Its outputs until now, without one that is being written."""
-        written = (self.folder / "out.jsonl").read_bytes()
+        path = self.folder / "out.jsonl"
+        written = path.read_bytes() if path.exists() else b""
         return [json.loads(line) for line in written[: written.rfind(b"\n") + 1].splitlines()]
 
     def expected(self, *streams):
