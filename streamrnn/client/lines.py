@@ -53,7 +53,7 @@ class Line:
 
     def take(self) -> list[bytes] | None:
         """The next message, if it is there."""
-        if not self.socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # which also subscribes anew where a line is back
+        if not int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:  # which also subscribes anew where a line is back
             return None
         return self.socket.recv_multipart(zmq.DONTWAIT)
 
