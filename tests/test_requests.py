@@ -1,5 +1,7 @@
 """A client's requests, on a line that is interrupted."""
 
+import asyncio
+
 import numpy as np
 import pytest
 
@@ -49,3 +51,35 @@ def test_a_number_that_may_have_gone_out_is_used_once_and_one_that_has_not_again
     assert list(requests._pending) == kept
     requests._line.where = ""
     assert at_once(requests.post("main", frame, 1.0)) == len(kept) + 1
+
+
+class SilentLine(Line):
+    """Nobody answers on it, and time passes only where it is waited."""
+
+    def __init__(self) -> None:
+        self.time, self.sent = 0.0, []
+
+    def now(self) -> float:
+        return self.time
+
+    def send(self, parts: list[bytes]) -> bool:
+        self.sent.append((unpack(parts[1]).kind, self.time))
+        return True
+
+    async def receive(self, seconds: float | None) -> list[bytes] | None:
+        self.time += seconds
+
+
+def test_what_is_not_answered_is_sent_again_after_ever_longer_until_the_timeout():
+    line = SilentLine()
+    requests = Requests(line, "test", 0)
+    at_once(requests.post("main", Message(FRAMES, frames=np.zeros((1, COLUMNS), np.int64)), 5.0))
+    with pytest.raises(DaemonGone, match=r'"test" has not answered for 5\.0 s'):
+        at_once(requests.flush(5.0))
+    assert [time for kind, time in line.sent if kind == FRAMES] == [0.0, 0.5, 1.5, 3.5]
+    assert line.time == 5.0
+
+
+def test_a_coroutine_that_needs_an_event_loop_is_not_run_without_one():
+    with pytest.raises(RuntimeError, match="event loop"):
+        at_once(asyncio.sleep(0))

@@ -53,10 +53,9 @@ class Line:
 
     def take(self) -> list[bytes] | None:
         """The next message, if it is there."""
-        try:
-            return self.socket.recv_multipart(zmq.DONTWAIT)
-        except zmq.Again:
+        if not int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:  # which also subscribes anew where a line is back
             return None
+        return self.socket.recv_multipart(zmq.DONTWAIT)
 
     async def receive(self, seconds: float | None) -> list[bytes] | None:
         """The next message, if it comes within that time; None waits for ever."""
