@@ -18,6 +18,8 @@ from daemon import TIMEOUT, VECTOR, Daemon, have_come, wait_for
 from page import Web
 from prometheus_client.parser import text_string_to_metric_families
 
+from streamrnn.protocol.keys import Keys
+
 GAUSSIAN = {**VECTOR, "readout": 'kind = "gaussian"\nsize = 4', "predict": "next"}
 DOCS = Path(__file__).parents[1] / "docs"
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -263,10 +265,19 @@ def test_a_run_has_a_page_that_it_does_not_need():
         daemon.stop()
 
 
-def test_a_page_ends_with_its_daemon():
-    with Daemon() as daemon:
+def test_a_page_ends_with_its_daemon_which_may_ask_for_keys():
+    with Daemon(source='kind = "none"\n[security]\ncurve = true') as daemon:
+        Keys(daemon.folder / "state" / "keys").new("ann", daemon.folder / "ann.key")
         daemon.start("--web")
-        page_of(daemon)
+        (line,) = (line for line in daemon.lines if line.startswith("page"))
+        address, _, token = line.split()[1].partition("?token=")
+        request = urllib.request.Request(f"{address}metrics", headers={"Authorization": f"Bearer {token}"})
+
+        def answers():
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as metrics:
+                return b"streamrnn_up 1.0" in metrics.read()
+
+        wait_for(answers)
         daemon.kill()  # sees to it that all its processes have ended
 
 

@@ -33,6 +33,7 @@ from benchmarks.shared.programs import program
 from streamrnn.cli.page import Page
 
 MUST, MUST_SECONDS = 0.97, 5.0  # of the frames a second without; from the command to a page that moves
+MUST_SHARE = 3.0  # percent of a core, at most
 MUST_MEMORY, MUST_SLOPE = 120.0, 0.5  # MB, and MB a minute, at most
 TURN, SCRAPE = 10.0, 5.0  # seconds
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
@@ -73,17 +74,20 @@ def costs(minutes: float) -> list[Row]:
     """Turns with and without, on one daemon."""
     rates: dict[bool, list[float]] = {False: [], True: []}
     looks: list[tuple[float, int]] = []
+    shares: list[float] = []
     page = Page(0)
     with running(TEXT.read_text()) as daemon:
         page.start(daemon.control, None, show=False)
         try:
-            (process,) = (each for each in psutil.Process().children() if "streamrnn.cli.page" in each.cmdline())
+            process = psutil.Process(page.pid)
             with watched(page):  # until it is warm
                 time.sleep(TURN)
             for turn in range(max(round(60 * minutes / TURN), 2)):
                 if turn % 2:
                     with watched(page):
+                        before = sum(process.cpu_times()[:2])
                         rates[True].append(rate(daemon.client))
+                        shares.append(100 * (sum(process.cpu_times()[:2]) - before) / TURN)
                     looks.append((time.monotonic(), process.memory_info().rss))
                 else:
                     process.suspend()  # as if it were not there
@@ -96,6 +100,7 @@ def costs(minutes: float) -> list[Row]:
     most = float(memory.max()) / 1e6
     return [
         more("page and metrics watched", None, median(rates[True]), "neither", median(rates[False]), "frames/s", MUST),
+        less("of a core, its process", None, median(shares), "limit", MUST_SHARE, "%", 1),
         less("memory of the page's process", None, most, "limit", MUST_MEMORY, "MB", 1),
         less("its slope", None, max(slope, 1e-3), "limit", MUST_SLOPE, "MB/min", 1),
     ]

@@ -13,7 +13,6 @@ from streamrnn.cli.exits import Exit, fail
 PORT = 8787
 SOCKET, TOKEN, DAEMON = (f"STREAMRNN_PAGE_{name}" for name in ("SOCKET", "TOKEN", "DAEMON"))  # how the child is told
 GRACE = 2.0  # seconds that it gets to end
-NICE = 10  # where there are not enough cores, the pipeline goes first
 
 
 class Page:
@@ -48,6 +47,11 @@ class Page:
         self._listening.close()
         if show:
             webbrowser.open(self.address)
+
+    @property
+    def pid(self) -> int:
+        """Of its process, 0 before it is served."""
+        return self._process.pid if self._process else 0
 
     def close(self) -> None:
         """End it."""
@@ -85,7 +89,6 @@ def main() -> NoReturn:
         sys.exit()
     from streamrnn.web import server
 
-    os.nice(NICE)
     listening = socket.socket(fileno=int(os.environ.pop(SOCKET)))
     control, *key = sys.argv[1:]
     path = Path(key[0]) if key else None

@@ -134,7 +134,7 @@ def watch(
 ) -> dict[str, Any]:
     """Run a supervisor to its end under the eyes of whoever looks at the console; Ctrl-C and SIGTERM drain it.
 
-    page: is served as soon as the daemon is ready.
+    page: is served from now on.
     """
     for number in supervisor.signals:
         signal.signal(number, lambda *_: supervisor.interrupt())
@@ -142,13 +142,13 @@ def watch(
         signal.signal(supervisor.reload_signal, lambda *_: supervisor.actions["reload"]())
     begun = time.monotonic()
     tell_start(supervisor)
+    if page:
+        page.start(settings.sockets.control, key_of(settings), open_page)
     with console.status("starting") as spinner:
         supervisor.start(lambda text: tell(console, spinner, text), spinner.update if console.is_terminal else None)
     seconds = time.monotonic() - begun
     logs.tell("info", "ready", f"ready after {seconds:.2f} s", seconds=seconds)
     supervisor.manager.ready()
-    if page:
-        page.start(settings.sockets.control, key_of(settings), open_page)
     view.banner(console, facts(supervisor, settings) | ({"page": page.address} if page else {}))
     live = view.LiveView(console, "bits/symbol" if settings.input.kind == "tokens" else "nats/frame")
     changes = logs.Changes()
