@@ -172,10 +172,12 @@ class Pipeline:
         first, second = self.first, self.second
         start, inputs, met = 0, 0, 0
         chain.mark_gaps(frames, targets)
+        behind = frames.copy()
+        behind[:, TOKEN] = -1  # the inputs of the second part are vectors
         while start < len(frames):
             end, count = first.advance(frames, start, NOTHING, vectors[inputs:])
             between = np.array(first.outputs(count))
-            assert second.advance(frames, start, between, np.zeros((0, 0))) == (end, count)
+            assert second.advance(behind, start, between, np.zeros((0, 0))) == (end, count)
             met += second.score(frames[start:end], targets[met:], losses[start:end])
             Y[inputs : inputs + count] = second.outputs(count)
             counters = second.schedule.counters
