@@ -5,6 +5,8 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamrnn.model.sheets import channel_panel, loss_panel, sheet
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -12,7 +14,6 @@ FORMATS = ".png", ".svg"
 MOST = 200_000  # newest outputs that are drawn
 ROWS = 12  # channels
 CLOSE = 200  # newest of them that are drawn once more, where they can be told apart
-INCHES = 8.0, 1.7  # width of a column, and the height of a channel
 PARTS = "value", "prediction", "lower", "upper"
 
 
@@ -23,7 +24,6 @@ def draw(path: Path, records: Path, name: str) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
     import numpy as np
 
     outputs = read(records)
@@ -36,30 +36,19 @@ def draw(path: Path, records: Path, name: str) -> None:
     if all(output["time"] for output in outputs):
         at = np.array([output["time"].rstrip("Z") for output in outputs], "datetime64[ns]")
     windows = [slice(None), slice(-CLOSE, None)] if len(outputs) > 2 * CLOSE else [slice(None)]
-    rows = len(channels) + 1
-    size = INCHES[0] * len(windows), INCHES[1] * rows
-    figure, axes = plt.subplots(rows, len(windows), sharex="col", figsize=size, layout="constrained", squeeze=False)
+    figure, axes = sheet(len(channels) + 1, len(windows))
     for panels, window in zip(axes.T, windows, strict=True):
+        said = [part[:-1][window] for part in (mean, lower, upper)]
         for k, (axis, channel) in enumerate(zip(panels, channels, strict=False)):
-            ends = lower[:-1, k][window], upper[:-1, k][window]
-            axis.fill_between(at[1:][window], *ends, color="#9ecae1", linewidth=0, label="interval")
-            axis.plot(at[1:][window], mean[:-1, k][window], color="#3182bd", linewidth=0.9, label="forecast")
-            axis.plot(at[window], values[window, k], color="black", linewidth=0.7, label="value")
-            axis.set_ylabel(channel)
-        panels[-1].plot(at[window], losses[window], color="#de2d26", linewidth=0.7)
-        panels[-1].set_ylabel("surprise (nats)")
+            forecasts = at[1:][window], *(part[:, k] for part in said)
+            channel_panel(axis, channel, at[window], values[window, k], *forecasts)
+        loss_panel(panels[-1], "surprise (nats)", losses[window], at[window])
         panels[-1].tick_params("x", rotation=20)
-        for axis in panels:
-            axis.margins(x=0)
-            axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_title(f"{name}: stream {outputs[0]['stream']}, {len(outputs):,} readings")
     if len(windows) > 1:
         axes[0, 1].set_title(f"the last {CLOSE}")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    try:
-        figure.savefig(path, dpi=110)
-    finally:
-        plt.close(figure)
+    figure.savefig(path, dpi=110)
 
 
 def read(records: Path) -> list[dict[str, Any]]:

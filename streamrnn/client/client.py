@@ -6,6 +6,7 @@ from functools import partial
 from threading import RLock
 from typing import Any, TypeVar
 
+from streamrnn.client import client_view
 from streamrnn.client.alarms import Alarms
 from streamrnn.client.control import CONTROL
 from streamrnn.client.core import Core, performing
@@ -65,6 +66,9 @@ class Client(Core):
     generate = blocking(performing(Core._generate))
     transduce = blocking(performing(Core._transduce))
     teach = blocking(performing(Core._teach))
+
+    def _repr_html_(self) -> str:
+        return client_view.html(self)
 
     def subscribe(self, stream: str | None = None, timeout: float | None = None) -> Subscription:
         """Every output of that stream, of all streams without one, from the moment this call returns.

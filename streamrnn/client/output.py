@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from streamrnn.client import output_view
 from streamrnn.kernels.frames import EMIT, FLAGS, INPUT, SEQ, STREAM, TIME, TIMED, places
 from streamrnn.kernels.readouts import CHANNELS, LOSS
 from streamrnn.model.tables import AnyReadout, Forecast
@@ -64,6 +65,9 @@ class Output(NamedTuple):
     def when(self) -> datetime | None:
         """The same, to the microsecond."""
         return None if self.time is None else EPOCH + timedelta(microseconds=self.time // 1000)
+
+    def _repr_html_(self) -> str:
+        return output_view.html(self)
 
 
 def outputs_of(

@@ -18,7 +18,7 @@ from streamrnn.kernels.jit import link
 from streamrnn.kernels.optimizers import RATE
 from streamrnn.kernels.readouts import CHANNELS, LOSS
 from streamrnn.kernels.schedule import Schedule, most_closed, new_schedule
-from streamrnn.model import saving, settings
+from streamrnn.model import plots, representation, saving, settings
 from streamrnn.model.anomalies import Alarm, alarm
 from streamrnn.model.channels import by_name
 from streamrnn.model.engine import Engine, engine_on
@@ -516,6 +516,21 @@ class Network(Verbs):
         """
         with self._lock:
             saving.save(self, path)
+
+    def plot(self, losses: Any, outputs: Any = None, targets: Any = None, channel: str | int | None = None) -> Any:
+        """A figure of matplotlib with the losses (n,) that `run` returned, for the network keeps none over time.
+
+        With the outputs (n, K) it also draws each channel's forecast and, where the readout says one, its interval
+        (a Gaussian's holds 0.9), beside the targets (n, size); with predict="next" these are the frames themselves.
+        channel: one alone, by its name or its place; else the first 12 are drawn. A notebook shows the figure where it
+        is a cell's last value, `savefig` writes it.
+        Raises ImportError without matplotlib (pip install streamrnn[plot]), ValueError if anything does not fit.
+        """
+        return plots.plot(self, losses, outputs, targets, channel)
+
+    def _repr_html_(self) -> str:
+        with self._lock:
+            return representation.html(self)
 
     def __deepcopy__(self, _: dict) -> "Network":
         with self._lock:
