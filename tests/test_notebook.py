@@ -5,23 +5,24 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from daemon import TIMEOUT
 
 NOTEBOOK = Path(__file__).parent.parent / "docs/notebook.ipynb"
+PIPES = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE)
 
 # Runs the cells in one namespace, as a notebook does, and prints what each ends with, as it would show that.
 KERNEL = """
 import ast, json, sys
 
 def shown(value):
-    if hasattr(value, "_repr_html_"):
-        return value._repr_html_()
     if hasattr(value, "savefig"):
         value.canvas.draw()
         return f"picture of {[axis.get_ylabel() for axis in value.axes]}"
-    return repr(value)
+    return value._repr_html_() if hasattr(value, "_repr_html_") else repr(value)
 
 namespace, said = {}, []
 for cell in json.loads(sys.stdin.read()):
@@ -34,28 +35,21 @@ print(json.dumps(said))
 """
 
 
-def test_the_notebook_runs_and_shows_what_it_says():
+def test_the_notebook_runs_and_shows_what_it_says(monkeypatch):
     cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
     assert not any(cell["outputs"] for cell in cells)
-    command = [sys.executable, "-c", KERNEL]
-    environment = os.environ | {"MPLBACKEND": "agg"}
-    kernel = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    )
-    try:
-        printed, errors = kernel.communicate(json.dumps(["".join(cell["source"]) for cell in cells]), timeout=TIMEOUT)
-    finally:
-        if kernel.poll() is None or kernel.returncode:
-            os.killpg(kernel.pid, signal.SIGKILL)  # the daemon that it has started too
+    with tempfile.TemporaryDirectory(prefix="sr-") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setenv("MPLBACKEND", "agg")
+        kernel = subprocess.Popen([sys.executable, "-c", KERNEL], **PIPES, text=True, start_new_session=True)
+        try:
+            said, errors = kernel.communicate(json.dumps(["".join(cell["source"]) for cell in cells]), TIMEOUT)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(kernel.pid, signal.SIGKILL)  # with the daemon, where it has not come to its last cell
             kernel.wait(TIMEOUT)
     assert (kernel.returncode, errors) == (0, "")
-    _, network, losses, channel, _, output, client, code = json.loads(printed.splitlines()[-1])
+    _, network, losses, channel, _, output, client, code = json.loads(said.splitlines()[-1])
     for part in ("<svg", ">GRU<", ">Forecast<", "learning_rate=0.001", "channels: flow, temperature"):
         assert part in network
     assert losses == "picture of ['loss (nats)']"

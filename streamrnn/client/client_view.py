@@ -82,5 +82,5 @@ def _outputs(about: About, stream: str, outputs: list[Output]) -> str:
         else:
             said = [", ".join(symbol(k, len(output.y)) for k in likeliest(output.y, LIKELIEST))]
         rows.append([f"{output.seq:,}", when(output), number(output.loss), *said])
-    columns = ["frame", "time", "loss", *(names or ["likeliest"])]
+    columns = ["frame", "time", "loss", *([f"{name}, predicted" for name in names] or ["likeliest"])]
     return line(f"newest outputs of stream {stream}") + table(columns, rows)
