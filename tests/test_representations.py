@@ -125,7 +125,10 @@ def test_a_client_shows_the_daemon_and_says_what_is_wrong():
         if not child:
             os._exit("was made in process" not in client._repr_html_())
         assert os.waitpid(child, 0)[1] == 0
-        client.timeout = 0.3
+        client.timeout = 0.5
+        daemon.workers()["publisher"].suspend()
+        assert "running" in client._repr_html_()
+        assert "no outputs within 0.5 s" in client._repr_html_()
         daemon.kill()
         begin = time.monotonic()
         assert "DaemonGone: no daemon answers at" in client._repr_html_()

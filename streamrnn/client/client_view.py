@@ -78,7 +78,7 @@ def _outputs(about: About, stream: str, outputs: list[Output]) -> str:
     rows = []
     for output in outputs:
         if names:
-            said = [number(output[name].prediction) for name in names]
+            said = [number(about.channel(output, k).prediction) for k in range(len(names))]
         else:
             said = [", ".join(symbol(k, len(output.y)) for k in likeliest(output.y, LIKELIEST))]
         rows.append([f"{output.seq:,}", when(output), number(output.loss), *said])

@@ -1,6 +1,5 @@
 """What a notebook shows of an output."""
 
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from streamrnn.model.markup import line, number, table
 
 if TYPE_CHECKING:
-    from streamrnn.client.output import Output
+    from streamrnn.client.output import About, Output
 
 CHANNELS = 24  # that are shown
 LIKELIEST = 5  # classes
@@ -20,7 +19,7 @@ def html(output: "Output") -> str:
     loss = "" if np.isnan(output.loss) else f"loss {number(output.loss)}"
     said = line(f"stream {output.stream}", f"frame {output.seq:,}", loss, when(output))
     if output.about and output.about.channels:
-        return said + _channels(output.about.channels, output)
+        return said + _channels(output.about, output)
     if output.about and output.about.readout.classes:
         rows = [(symbol(k, len(output.y)), f"{output.y[k]:.1%}") for k in likeliest(output.y, LIKELIEST)]
         return said + table(["class", "probability"], rows)
@@ -43,8 +42,8 @@ def symbol(k: int, classes: int) -> str:
     return f"{k} {bytes([k])!r}" if classes == BYTES else str(k)
 
 
-def _channels(names: list[str], output: "Output") -> str:
+def _channels(about: "About", output: "Output") -> str:
     columns = ["channel", "value", "loss", "prediction", "spread", "lower", "upper"]
-    rows = [[name, *map(number, output[name])] for name in islice(names, CHANNELS)]
-    more = f"and {len(names) - CHANNELS:,} more channels" if len(names) > CHANNELS else ""
-    return table(columns, rows) + (line(more) if more else "")
+    rows = [[name, *map(number, about.channel(output, k))] for k, name in enumerate(about.channels[:CHANNELS])]
+    left = len(about.channels) - CHANNELS
+    return table(columns, rows) + (line(f"and {left:,} more channels") if left > 0 else "")
