@@ -41,6 +41,7 @@ def test_the_notebook_runs_and_shows_what_it_says(monkeypatch):
     with tempfile.TemporaryDirectory(prefix="sr-") as folder:
         monkeypatch.setenv("TMPDIR", folder)
         monkeypatch.setenv("MPLBACKEND", "agg")
+        monkeypatch.setenv("FORCE_COLOR", "1")  # as Jupyter does
         kernel = subprocess.Popen([sys.executable, "-c", KERNEL], **PIPES, text=True, start_new_session=True)
         try:
             said, errors = kernel.communicate(json.dumps(["".join(cell["source"]) for cell in cells]), TIMEOUT)
