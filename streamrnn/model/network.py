@@ -529,8 +529,7 @@ class Network(Verbs):
         return plots.plot(self, losses, outputs, targets, channel)
 
     def _repr_html_(self) -> str:
-        with self._lock:
-            return representation.html(self)
+        return representation.html(self)
 
     def __deepcopy__(self, _: dict) -> "Network":
         with self._lock:
