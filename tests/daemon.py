@@ -149,9 +149,16 @@ class Daemon:
         return [sys.executable, "-m", "streamrnn", "run", str(self.config), *options]
 
 
+def comes(end: int) -> bool:
+    """Whether that one does."""
+    poll = select.poll()  # takes descriptors of any number
+    poll.register(end, select.POLLIN)
+    return bool(poll.poll(1000 * TIMEOUT))
+
+
 def have_come(ends: list[int]) -> bool:
     """Whether all have, within a deadline."""
-    come = [bool(select.select([end], [], [], TIMEOUT)[0]) for end in ends]
+    come = [comes(end) for end in ends]
     for end in ends:
         os.close(end)
     return all(come)

@@ -269,6 +269,7 @@ def test_a_message_is_signed_as_the_page_verifies_it(hook, tmp_path):
     assert len(VERIFY.partition("def ")[2].strip().splitlines()) == 6  # its name, and five lines
     path = secret_file(tmp_path / "secret", f"{SECRET}\n")
     carrier(kind="webhook", url=f"{hook.url}?a=b", secret_file=path).deliver({"id": "r-1-loss", "text": "ä\n"})
+    wait_for(lambda: hook.answered)
     ((headers, body),) = hook.answered
     assert json.loads(body) == {"id": "r-1-loss", "text": "ä\n"}
     assert (headers["webhook-id"], headers["content-type"]) == ("r-1-loss", "application/json")
@@ -280,6 +281,7 @@ def test_a_message_is_signed_as_the_page_verifies_it(hook, tmp_path):
 def test_its_signature_is_that_of_openssl(hook, tmp_path):
     path = secret_file(tmp_path / "secret", SECRET)
     carrier(kind="webhook", url=hook.url, secret_file=path).deliver({"id": "a"})
+    wait_for(lambda: hook.answered)
     ((headers, body),) = hook.answered
     hexadecimal = subprocess.run(
         ["base64", "-d"], input=SECRET[6:].encode(), capture_output=True, check=True
@@ -331,7 +333,7 @@ def test_nobody_listens_and_secrets_that_cannot_be_used(hook, tmp_path):
 def test_a_url_may_be_in_a_file_and_is_told_to_nobody(hook, tmp_path):
     table = receiver_of({"kind": "webhook", "url_file": secret_file(tmp_path / "url", f"{hook.url}\n"), "above": 1.0})
     table.carrier(Surroundings("d", tmp_path, lambda *_: None)).deliver({"id": "a"})
-    assert len(hook.answered) == 1
+    wait_for(lambda: len(hook.answered) == 1)
     assert table.line == str(tmp_path / "url")
 
 
@@ -353,7 +355,7 @@ def test_certificates_are_verified(hook, tmp_path):
         carrier(kind="webhook", url=url.replace("127.0.0.1", "localhost"), ca=str(tmp_path / "True.pem")).deliver(
             {"id": "b"}
         )
-    assert len(hook.answered) == 1
+    wait_for(lambda: len(hook.answered) == 1)
 
 
 # --- commands -------------------------------------------------------------------------------------------------------

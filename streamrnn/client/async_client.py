@@ -54,7 +54,7 @@ class AsyncClient(Core):
     flush = awaited(Core._flush)
     step = awaited(Core._step)
     outputs = awaited(Core._outputs)
-    rows = awaited(Core._messages)
+    messages = awaited(Core._messages)
     streams = awaited(Core._streams)
     dismiss = awaited(Core._dismiss)
     reset = awaited(Core._reset)

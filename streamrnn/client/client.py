@@ -56,7 +56,7 @@ class Client(Core):
     flush = blocking(Core._flush)
     step = blocking(Core._step)
     outputs = blocking(Core._outputs)
-    rows = blocking(Core._messages)
+    messages = blocking(Core._messages)
     streams = blocking(Core._streams)
     dismiss = blocking(Core._dismiss)
     reset = blocking(Core._reset)

@@ -49,7 +49,7 @@ class Followed:
         begin = self._seq
         if self.ready:
             begin = max(begin, int(seq - 1 - READ / self._share))
-        count = self.series.add(self.name, client.rows(self.name, begin, seq), begin > self._seq)
+        count = self.series.add(self.name, client.messages(self.name, begin, seq), begin > self._seq)
         self._share = max(count / (seq - 1 - begin), 1e-6) if seq - 1 > begin else self._share
         self._seq = seq - 1
         return count
