@@ -198,9 +198,13 @@ def test_refusals(vectors, text, connect):
                 await client.step(XS[0][:3], stream="r")
             with pytest.raises(ValueError, match="a stream's name"):
                 await client.send(XS[0], stream="")
-            with pytest.raises(sr.FrameRefused, match="a stream's name") as refused:  # by whichever hears of it
+
+            async def refusal():  # whichever hears of it
                 await client.send(XS[0], stream="x" * 300)
                 await client.flush()
+
+            with pytest.raises(sr.FrameRefused, match="a stream's name") as refused:
+                await refusal()
             assert refused.value.before == 1
             with pytest.raises(sr.FrameRefused, match='no stream "never"'):
                 await client.forget("never")
