@@ -16,7 +16,15 @@ from streamrnn.cli.channel_table import RECENT
 from streamrnn.web.watch import Followed
 
 LOOK = 0.4  # seconds between looks
-CHANNELS = 64  # at most
+CHANNELS = 32  # at most
+NUMBERS = "seq", "value", "forecast", "lower", "upper", "score", "threshold"  # that the status of a forecast has too
+
+
+def together(told: dict[str, Any] | None, looked: deque[dict[str, Any]]) -> dict[str, Any] | None:
+    """The channels that a status tells, and the newest looked at: the numbers of the status are the newer ones."""
+    if not told or not looked or told["stream"] != looked[0]["stream"]:
+        return looked[0] if looked else told
+    return looked[0] | {name: told[name] for name in NUMBERS if name in told}
 
 
 def look_at_channels(control: str, key: Path | None, newest: deque[dict[str, Any]], over: threading.Event) -> None:

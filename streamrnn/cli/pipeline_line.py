@@ -6,33 +6,41 @@ from typing import Any
 from rich.text import Text
 
 from streamrnn.cli.sparkline import LEVELS
+from streamrnn.cuda.device import CPU
 from streamrnn.workers.supervision.wording import printable
 
 LATE = 2.0  # seconds without a report
 FULL = 0.9  # a share from which on a worker is what the others wait for
 LINES = 3  # at most
-ARROW = " → "
+JOINT, INDENT = " ─ ", "busy  "
 
 
 def pipeline_lines(workers: Sequence[Mapping[str, Any]], width: int) -> list[Text]:
-    """The `workers` of a status, each with its `share` of time, in lines of that width, as many as there may be."""
-    lines: list[Text] = []
-    for k, worker in enumerate(workers):
-        part = _worker(worker)
-        part.truncate(width - len(ARROW), overflow="ellipsis")
-        if lines and lines[-1].cell_len + len(ARROW) + part.cell_len <= width:
-            lines[-1].append(ARROW, "dim").append_text(part)
-        elif len(lines) < LINES:
-            lines.append(Text("→ " if k else "", "dim", no_wrap=True, overflow="ellipsis").append_text(part))
+    """The `workers` of a status, each with its `share` of time, in lines of that width, a few at most."""
+    room = width - len(INDENT)
+    lines: list[list[Text]] = []
+    for worker in workers:
+        part = _worker(worker, room)
+        if lines and sum(len(JOINT) + each.cell_len for each in lines[-1]) + part.cell_len <= room:
+            lines[-1].append(part)
         else:
-            lines[-1] = Text(f"→ and {len(workers) - k + 1} more workers", "dim", no_wrap=True, overflow="ellipsis")
-            break
-    return lines
+            lines.append([part])
+    left = sum(len(line) for line in lines[LINES - 1 :]) if len(lines) > LINES else 0
+    if left:
+        lines[LINES - 1 :] = [[Text(f"and {left} more workers", "dim")]]
+    heads = [INDENT, *[JOINT.rjust(len(INDENT))] * (len(lines) - 1)]
+    return [
+        Text.assemble((head, "dim"), Text(JOINT, "dim").join(line)) for head, line in zip(heads, lines, strict=False)
+    ]
 
 
-def _worker(worker: Mapping[str, Any]) -> Text:
-    place = f" on {worker['device']}" if worker.get("device", "cpu") != "cpu" else ""
-    return Text.assemble(printable(f"{worker['does']}{place} "), _how(worker))
+def _worker(worker: Mapping[str, Any], room: int) -> Text:
+    """What it does, where, if that is no core, and how it is."""
+    how = Text(*_how(worker))
+    place = "" if worker.get("device", CPU) == CPU else f" on {worker['device']}"
+    name = Text(printable(f"{worker['does']}{place}"))
+    name.truncate(room - how.cell_len - 1, overflow="ellipsis")
+    return Text.assemble(name, " ", how)
 
 
 def _how(worker: Mapping[str, Any]) -> tuple[str, str]:
@@ -45,4 +53,4 @@ def _how(worker: Mapping[str, Any]) -> tuple[str, str]:
     if share is None:
         return "–", "dim"
     bar = LEVELS[round(share * (len(LEVELS) - 1))]
-    return f"{bar} {share:.0%}", "bold yellow" if share >= FULL else "bold green"
+    return f"{bar} {100 * share:.0f} %", "bold yellow" if share >= FULL else "bold green"

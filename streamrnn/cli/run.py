@@ -137,6 +137,8 @@ def watch(
 
     page: is served from now on.
     """
+    from streamrnn.cli.live_channels import look_at_channels, together
+
     for number in supervisor.signals:
         signal.signal(number, lambda *_: supervisor.interrupt())
     if not console.is_terminal:  # where a terminal is closed, the daemon ends
@@ -159,8 +161,6 @@ def watch(
     if not console.quiet and settings.input.kind == "tokens" and settings.predict == "next":
         threading.Thread(target=write_samples, args=(settings, samples, over), daemon=True).start()
     if live.is_panel and not settings.readout.classes:
-        from streamrnn.cli.live_channels import look_at_channels
-
         where = settings.sockets.control, key_of(settings)
         threading.Thread(target=look_at_channels, args=(*where, channels, over), daemon=True).start()
     try:
@@ -169,13 +169,13 @@ def watch(
             if time.monotonic() - looked < LOOK_INTERVAL:
                 continue
             looked, status = time.monotonic(), supervisor.status()
-            live.update({**status, "channels": channels[0] if channels else status["channels"]})
+            live.update(status | {"channels": together(status["channels"], channels)})
             changes.look(status)
             supervisor.manager.show(status)
             while samples:
                 live.sample(samples.pop(0))
         status = supervisor.status()
-        live.update({**status, "channels": status["channels"] or (channels[0] if channels else None)})
+        live.update(status | {"channels": together(status["channels"], channels)})
     finally:
         over.set()
         live.close()
