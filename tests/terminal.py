@@ -12,7 +12,6 @@ from contextlib import suppress
 
 from daemon import TIMEOUT, Daemon
 
-TIMEOUT = 15
 PANEL = re.compile(r"╭─ [^╯]*╯|\+- [a-z].*?-\+.*?-\+", re.DOTALL)
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\r")
 

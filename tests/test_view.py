@@ -220,7 +220,7 @@ def test_the_share_of_time_is_that_of_the_last_seconds_and_a_new_process_begins_
 )
 def test_where_there_is_little_room_the_newest_values_stay(width, wanted):
     rising = [float(x) for x in range(60)]
-    numbers = dict.fromkeys(("value", "forecast", "lower", "upper"), [-123.4])
+    numbers = {key: [-123.4] for key in ("value", "forecast", "lower", "upper")}
     channels = {"stream": "main", "name": ["return temperature"], "recent": [rising], "surprise": [rising], **numbers}
     lines = screen(STATUS | {"channels": channels}, width=width)
     head = next(k for k, line in enumerate(lines) if "stream main" in line)
@@ -230,8 +230,8 @@ def test_where_there_is_little_room_the_newest_values_stay(width, wanted):
 
 
 def test_the_numbers_of_a_status_are_newer_than_those_looked_at():
-    told, looked = {"stream": "a", "seq": 9, "value": [2.0], "recent": [[2.0]]}, {"stream": "a", "seq": 5, "value": [1.0]}
-    looked |= {"recent": [[0.0, 1.0]], "name": ["flow"]}
+    told = {"stream": "a", "seq": 9, "value": [2.0], "recent": [[2.0]]}
+    looked = {"stream": "a", "seq": 5, "value": [1.0], "recent": [[0.0, 1.0]], "name": ["flow"]}
     assert together(told, deque([looked])) == looked | {"seq": 9, "value": [2.0]}
     assert together(told | {"stream": None}, deque([looked])) == together(None, deque([looked])) == looked
     assert together(told, deque()) == told

@@ -18,7 +18,7 @@ CURVES = {"recent": ("lately", "cyan"), "surprise": ("surprise", "red")}  # by k
 RECENT = 60  # values in a curve, at most
 CURVE, BESIDE = 12, 20  # letters that one takes at least, and beside another
 GAP, NAME = 2, 24  # letters between columns, and of a name, at most
-DISPENSABLE = "lower", "upper", "forecast", "prediction"  # where there is little room, in this order
+DISPENSABLE = ("lower", "upper"), ("forecast", "prediction")  # where there is little room, in this order
 LONG = 10  # letters of a number
 ALARM_LINES = 2  # of one alarm, at most
 
@@ -35,8 +35,8 @@ def channel_table(channels: Mapping[str, Any], rows: int, width: int) -> Table:
     left = width - max(cell.cell_len for cell in named) - GAP
     room = _room(numbers, left)
     for unwanted in DISPENSABLE:
-        if room < CURVE and unwanted in numbers:
-            del numbers[unwanted]
+        if room < CURVE:
+            numbers = {name: column for name, column in numbers.items() if name not in unwanted}
             room = _room(numbers, left)
     curves = _curves(channels, room)
     table = Table.grid(padding=(0, GAP, 0, 0))

@@ -1,4 +1,4 @@
-"""The channels that the live view shows: read from the daemon's history as any client can, for every readout of vectors.
+"""The channels that the live view shows: read from the history as any client can, for every readout of vectors.
 
 It stays with a stream as long as something comes for it, and then goes on with the one that has the newest output.
 """
@@ -28,7 +28,7 @@ def together(told: dict[str, Any] | None, looked: deque[dict[str, Any]]) -> dict
 
 
 def look_at_channels(control: str, key: Path | None, newest: deque[dict[str, Any]], over: threading.Event) -> None:
-    """Put the newest channels into `newest` a few times a second until it is over; a daemon that recovers is waited for."""
+    """Put the newest channels into `newest` until it is over; a daemon that recovers is waited for."""
     while not over.wait(LOOK):
         try:
             with sr.Client(control, key=key) as client:
@@ -48,10 +48,11 @@ def follow(client: sr.Client, newest: deque[dict[str, Any]], over: threading.Eve
             continue
         if followed:
             followed.read(client, status["seq"])
-        if (not followed or last_seq(followed) == last) and (name := next(iter(client.streams()), "")):
-            if not followed or followed.name != name:
-                followed = Followed(name, client)
-                followed.read(client, status["seq"])
+        quiet = not followed or last_seq(followed) == last
+        name = next(iter(client.streams()), "") if quiet else ""
+        if name and (not followed or followed.name != name):
+            followed = Followed(name, client)
+            followed.read(client, status["seq"])
         if followed and len(followed.series):
             last = last_seq(followed)
             newest.append(channels(followed, "forecast" if client.predict == "next" else "prediction"))

@@ -61,8 +61,8 @@ class LiveView:
     """Shows the status of a run; losses come in nats and are shown in `unit` ("bits/symbol" or "nats/frame").
 
     `update(status)` takes `state, frames, seconds, frames_per_second, scored, loss, recent_loss, curve, refused,
-    streams, workers, channels, alarms`, any of which may be missing; `sample(text)` takes what the network wrote. `close()`
-    leaves the last panel on the terminal.
+    streams, workers, channels, alarms`, any of which may be missing; `sample(text)` takes what the network wrote.
+    `close()` leaves the last panel on the terminal.
     """
 
     def __init__(self, console: Console, unit: str, clock: Callable[[], float] = time.monotonic) -> None:
