@@ -172,6 +172,8 @@ def test_of_many_channels_as_many_are_shown_as_fit():
     shown = sum(line.startswith(("│ flow", "│ return")) for line in lines)
     assert sum(f"and {32 - shown} more" in line for line in lines) == 1
     assert len(screen(STATUS | {"channels": channels}, width=40)) <= 23
+    console.print(panel(STATUS | {"channels": CHANNELS | {"count": 40}}, "nats/frame", [], 80, 24))
+    assert "and 38 more" in console.export_text()
 
 
 WORKER = {"name": "a", "does": "gate", "pid": 7, "heard": 0.1, "memory": 1, "device": "cpu", "busy": 3.0, "share": 0.5}
@@ -183,10 +185,10 @@ def lines_of(workers, width=76) -> list[str]:
 
 def test_the_pipeline_says_how_busy_each_worker_is_and_where_and_which_are_silent():
     changes = {"does": "lstm 8", "share": 0.0, "device": "cuda:0"}, {"heard": 7.4}, {"heard": None}, {"memory": 0}
-    workers = [WORKER | change for change in ({}, *changes, {"share": None}, {"share": 1.0})]
+    workers = [WORKER | change for change in ({}, *changes, {"share": None}, {"share": 1.0, "name": "gate"})]
     assert " ".join(lines_of(workers, 200)[0].split()) == (
         "busy gate ▅ 50 % ─ lstm 8 on cuda:0 ▁ 0 % ─ gate silent 7 s ─ gate starting ─ gate starting ─ gate –"
-        " ─ gate █ 100 %"
+        " ─ gate █ 100 % or full"
     )
     assert "busy  gate ▅ 50 %" in "\n".join(screen(STATUS | {"workers": workers}))
     assert lines_of([]) == []

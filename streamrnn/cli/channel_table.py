@@ -28,8 +28,9 @@ def channel_table(channels: Mapping[str, Any], rows: int, width: int) -> Table:
 
     Where the width is too little for all, it goes without the ends of the interval, and then without what is said.
     """
-    count = len(channels["name"])
-    shown = count if count <= rows else max(rows - 1, 1)
+    there = len(channels["name"])
+    count = channels.get("count", there)  # of the network
+    shown = count if count <= min(rows, there) else max(min(rows - 1, there), 1)
     named = _names(channels, shown)
     numbers = {name: [number(value) for value in channels[name][:shown]] for name in COLUMNS if name in channels}
     left = width - max(cell.cell_len for cell in named) - GAP

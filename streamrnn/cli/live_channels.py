@@ -71,6 +71,7 @@ def channels(followed: Followed, said: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "stream": followed.name,
         "seq": last_seq(followed),
+        "count": len(series.names),
         "name": series.names[:count],
         "unit": series.units[:count],
         "value": plain(columns["value"][-1, :count]),

@@ -9,6 +9,7 @@ from streamrnn.cli.sparkline import LEVELS
 from streamrnn.cuda.device import CPU
 from streamrnn.workers.supervision.wording import printable
 
+GATE = "gate"  # a worker's name
 LATE = 2.0  # seconds without a report
 FULL = 0.9  # a share from which on a worker is what the others wait for
 LINES = 3  # at most
@@ -53,4 +54,7 @@ def _how(worker: Mapping[str, Any]) -> tuple[str, str]:
     if share is None:
         return "–", "dim"
     bar = LEVELS[round(share * (len(LEVELS) - 1))]
-    return f"{bar} {100 * share:.0f} %", "bold yellow" if share >= FULL else "bold green"
+    if share < FULL:
+        return f"{bar} {100 * share:.0f} %", "bold green"
+    waits = " or full" if worker["name"] == GATE else ""  # it waits for the others too
+    return f"{bar} {100 * share:.0f} %{waits}", "bold yellow"
