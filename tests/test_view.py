@@ -3,6 +3,7 @@
 import io
 import math
 import unicodedata
+from collections import deque
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +11,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from streamrnn.cli.live_channels import together
+from streamrnn.cli.pipeline_line import pipeline_lines
 from streamrnn.cli.sparkline import LEVELS, resample, sparkline
 from streamrnn.cli.view import LiveView, banner, log_line, panel, summary
+from streamrnn.web.busy import Busy
 from streamrnn.workers.supervision.wording import duration, printable, short
 
 LOSSES = st.lists(st.floats(width=32), max_size=60)
@@ -168,6 +172,71 @@ def test_of_many_channels_as_many_are_shown_as_fit():
     shown = sum(line.startswith(("│ flow", "│ return")) for line in lines)
     assert sum(f"and {32 - shown} more" in line for line in lines) == 1
     assert len(screen(STATUS | {"channels": channels}, width=40)) <= 23
+    console.print(panel(STATUS | {"channels": CHANNELS | {"count": 40}}, "nats/frame", [], 80, 24))
+    assert "and 38 more" in console.export_text()
+
+
+WORKER = {"name": "a", "does": "gate", "pid": 7, "heard": 0.1, "memory": 1, "device": "cpu", "busy": 3.0, "share": 0.5}
+
+
+def lines_of(workers, width=76) -> list[str]:
+    return [line.plain for line in pipeline_lines(workers, width)]
+
+
+def test_the_pipeline_says_how_busy_each_worker_is_and_where_and_which_are_silent():
+    changes = {"does": "lstm 8", "share": 0.0, "device": "cuda:0"}, {"heard": 7.4}, {"heard": None}, {"memory": 0}
+    workers = [WORKER | change for change in ({}, *changes, {"share": None}, {"share": 1.0, "name": "gate"})]
+    assert " ".join(lines_of(workers, 200)[0].split()) == (
+        "busy gate ▅ 50 % ─ lstm 8 on cuda:0 ▁ 0 % ─ gate silent 7 s ─ gate starting ─ gate starting ─ gate –"
+        " ─ gate █ 100 % or full"
+    )
+    assert "busy  gate ▅ 50 %" in "\n".join(screen(STATUS | {"workers": workers}))
+    assert lines_of([]) == []
+
+
+@given(st.lists(st.text(max_size=50), min_size=1, max_size=12), st.integers(36, 120))
+def test_the_pipeline_fits_and_every_worker_is_shown_or_counted(names, width):
+    lines = lines_of([WORKER | {"does": name} for name in names], width)
+    assert len(lines) <= 3
+    assert max(map(cell_len, lines)) <= width
+    shown = sum(line.count(" ▅ 50 %") for line in lines)
+    more = int(lines[-1].split()[-3]) if shown < len(names) else 0
+    assert shown + more == len(names)
+
+
+def test_the_share_of_time_is_that_of_the_last_seconds_and_a_new_process_begins_anew():
+    busy = Busy()
+    looks = [(0.0, 5.0, 1), (1.0, 5.5, 1), (2.0, 6.5, 1), (4.0, 6.5, 1), (4.5, 0.1, 2), (5.0, 9.0, 2)]
+    shares = [busy.look([WORKER | {"busy": spent, "pid": pid}], now)[0] for now, spent, pid in looks]
+    assert shares == [None, 0.5, 0.75, 0.0, None, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("width", "wanted"),
+    [
+        (40, ["value", "lately"]),
+        (64, ["value", "forecast", "lately"]),
+        (80, ["value", "forecast", "lower", "upper", "lately"]),
+        (120, ["value", "forecast", "lower", "upper", "lately", "surprise"]),
+    ],
+)
+def test_where_there_is_little_room_the_newest_values_stay(width, wanted):
+    rising = [float(x) for x in range(60)]
+    numbers = {key: [-123.4] for key in ("value", "forecast", "lower", "upper")}
+    channels = {"stream": "main", "name": ["return temperature"], "recent": [rising], "surprise": [rising], **numbers}
+    lines = screen(STATUS | {"channels": channels}, width=width)
+    head = next(k for k, line in enumerate(lines) if "stream main" in line)
+    assert lines[head].strip("│ ").split()[2:] == wanted
+    assert lines[head + 1].rstrip("│ ").endswith("█")
+    assert {cell_len(line) for line in lines} == {width}
+
+
+def test_the_numbers_of_a_status_are_newer_than_those_looked_at():
+    told = {"stream": "a", "seq": 9, "value": [2.0], "recent": [[2.0]]}
+    looked = {"stream": "a", "seq": 5, "value": [1.0], "recent": [[0.0, 1.0]], "name": ["flow"]}
+    assert together(told, deque([looked])) == looked | {"seq": 9, "value": [2.0]}
+    assert together(told | {"stream": None}, deque([looked])) == together(None, deque([looked])) == looked
+    assert together(told, deque()) == told
 
 
 def test_a_loss_that_is_not_there_yet_is_a_dash_and_one_that_diverged_says_so():

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -136,6 +137,8 @@ def watch(
 
     page: is served from now on.
     """
+    from streamrnn.cli.live_channels import look_at_channels, together
+
     for number in supervisor.signals:
         signal.signal(number, lambda *_: supervisor.interrupt())
     if not console.is_terminal:  # where a terminal is closed, the daemon ends
@@ -153,21 +156,26 @@ def watch(
     live = view.LiveView(console, "bits/symbol" if settings.input.kind == "tokens" else "nats/frame")
     changes = logs.Changes()
     samples: list[str] = []
+    channels: deque[dict[str, Any]] = deque(maxlen=1)
     over = threading.Event()
     if not console.quiet and settings.input.kind == "tokens" and settings.predict == "next":
         threading.Thread(target=write_samples, args=(settings, samples, over), daemon=True).start()
+    if live.is_panel and not settings.readout.classes:
+        where = settings.sockets.control, key_of(settings)
+        threading.Thread(target=look_at_channels, args=(*where, channels, over), daemon=True).start()
     try:
         looked = -math.inf
         while supervisor.step():
             if time.monotonic() - looked < LOOK_INTERVAL:
                 continue
             looked, status = time.monotonic(), supervisor.status()
-            live.update(status)
+            live.update(status | {"channels": together(status["channels"], channels)})
             changes.look(status)
             supervisor.manager.show(status)
             while samples:
                 live.sample(samples.pop(0))
-        live.update(supervisor.status())
+        status = supervisor.status()
+        live.update(status | {"channels": together(status["channels"], channels)})
     finally:
         over.set()
         live.close()

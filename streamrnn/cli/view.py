@@ -15,8 +15,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from streamrnn.cli.channel_table import alarm_lines, channel_table
+from streamrnn.cli.channel_table import alarm_lines, channel_table, score_line
+from streamrnn.cli.pipeline_line import pipeline_lines
 from streamrnn.cli.sparkline import resample, sparkline
+from streamrnn.web.busy import Busy
 from streamrnn.workers.supervision.wording import duration, left_line, printable, short
 
 ROW_STYLES = ("red", "yellow", "green", "cyan")  # the chart's rows, top first
@@ -59,14 +61,15 @@ class LiveView:
     """Shows the status of a run; losses come in nats and are shown in `unit` ("bits/symbol" or "nats/frame").
 
     `update(status)` takes `state, frames, seconds, frames_per_second, scored, loss, recent_loss, curve, refused,
-    streams, channels, alarms`, any of which may be missing; `sample(text)` takes what the network wrote. `close()`
-    leaves the last panel on the terminal.
+    streams, workers, channels, alarms`, any of which may be missing; `sample(text)` takes what the network wrote.
+    `close()` leaves the last panel on the terminal.
     """
 
     def __init__(self, console: Console, unit: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._unit, self._clock = console, unit, clock
         self._status: Mapping[str, Any] = {}
         self._samples: deque[tuple[int, str]] = deque(maxlen=SAMPLES)
+        self._busy = Busy()
         self._live: Live | None = None
         self._log_at, self._logged_state = clock() + FIRST_LINE, ""
         if console.is_terminal and not console.is_dumb_terminal:
@@ -74,12 +77,20 @@ class LiveView:
             self._live.start()
 
     def update(self, status: Mapping[str, Any]) -> None:
-        self._status = status
+        workers = status.get("workers", ())
+        shares = self._busy.look(workers, self._clock())
+        known = [{**worker, "share": share} for worker, share in zip(workers, shares, strict=True)]
+        self._status = {**status, "workers": known}
         if self._live is not None:
             self._live.refresh()
         elif self._clock() >= self._log_at or status.get("state", "") != self._logged_state != "":
             self._log_at, self._logged_state = self._clock() + LINE_EVERY, status.get("state", "")
             _line(self._console, Text(log_line(status, self._unit)))
+
+    @property
+    def is_panel(self) -> bool:
+        """Whether it redraws itself, and does not write lines."""
+        return self._live is not None
 
     def sample(self, text: str) -> None:
         """Show a piece of text that the network wrote."""
@@ -124,8 +135,12 @@ def panel(
     state, refused = str(status.get("state", "starting")), status.get("refused", 0)
     body: list[RenderableType] = [_figures(status, unit), Text()]
     alarms = alarm_lines(status.get("alarms", ()), width - 4)
+    if workers := pipeline_lines(status.get("workers", ()), width - 4):
+        body += [*workers, Text()]
     if channels := status.get("channels"):
-        body.append(channel_table(channels, height - FRAME - len(alarms)))
+        rows = height - FRAME - len(alarms) - (len(workers) + 1 if workers else 0)
+        body.append(channel_table(channels, rows, width - 4))
+        body += [score_line(channels)] if "score" in channels else []
     else:
         body += _chart(status.get("curve", ()), unit, width - 4)
     if alarms:

@@ -26,6 +26,7 @@ class Series:
     columns  seq (n,), time (n,) in seconds since 1970, loss (n,) in nats, start (n,): whether outputs before it were
              left out; of classes symbol (n,); of vectors value, prediction, lower, upper, surprise (n, K): what was
              said of this value before it came, and its part of the loss; with [anomaly] score, threshold (n,)
+    said     of vectors prediction, lower, upper (1, K) of the newest output: where the next input is predicted, of that
     """
 
     def __init__(self, client: sr.Client) -> None:
@@ -34,9 +35,9 @@ class Series:
         self.units = [client.units.get(name, "") for name in self.names]
         self.text = client.predicts_bytes
         self.columns: dict[str, np.ndarray] = {}
+        self.said: dict[str, np.ndarray] = {}
         self.alarms: list[dict[str, Any]] = []
         self.likely: list[tuple[int, float]] = []  # next symbols and their probabilities
-        self._said: dict[str, np.ndarray] = {}  # of the frame after the newest
 
     def __len__(self) -> int:
         return len(self.columns["seq"]) if self.columns else 0
@@ -117,10 +118,10 @@ class Series:
             said = {"prediction": mean, "lower": mean - spread, "upper": mean + spread}
         else:
             said = {"prediction": y, "lower": nothing, "upper": nothing}
+        before = {} if start else self.said
+        self.said = {name: values[-1:] for name, values in said.items()}
         if not self._next:
             return said
-        before = {} if start else self._said
-        self._said = {name: values[-1:] for name, values in said.items()}
         return {name: np.concatenate([before.get(name, nothing[:1]), values[:-1]]) for name, values in said.items()}
 
 

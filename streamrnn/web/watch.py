@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import streamrnn as sr
+from streamrnn.web.busy import Busy
 from streamrnn.web.series import Series
 
 LOOK, IDLE = 0.25, 1.0  # seconds between looks, and where nobody looks on
@@ -19,7 +20,6 @@ FIRST = 1024  # frames of all streams that a stream is first looked for in
 ANSWER = 2.0  # seconds that the daemon has to answer
 SAMPLES, MARKS = 1200, 256  # that are kept
 SAMPLE = 0.5  # seconds between two samples
-BUSY_SPAN = 2.0  # seconds over which the share of time is taken that a worker is busy
 STREAMS = 16  # that are read at once
 KEPT = 30.0  # seconds that a stream is read on without anybody who looks: a reload loses nothing
 
@@ -86,7 +86,7 @@ class Watch:
         self._epoch, self._again = 0, -1  # of the daemon, and the SEQ that it must be behind to have all before again
         self._looked = asyncio.Event()
         self._wanted = asyncio.Event()
-        self._busy: dict[tuple[str, int], deque[tuple[float, float]]] = {}  # by name and pid of workers
+        self._busy = Busy()
 
     async def run(self) -> None:
         """Look again and again."""
@@ -199,17 +199,10 @@ class Watch:
 
     def _share(self, workers: list[dict[str, Any]], now: float) -> None:
         """How busy each worker was of late, as a share of time, and the rows that wait before it."""
-        for before, worker in zip([None, *workers], workers, strict=False):
-            looks = self._busy.setdefault((worker["name"], worker["pid"]), deque())
-            looks.append((now, worker["busy"]))
-            while now - looks[0][0] > BUSY_SPAN:
-                looks.popleft()
-            since, spent = looks[0]
-            span = now - since
-            worker["share"] = min(max((worker["busy"] - spent) / span, 0.0), 1.0) if span else None
+        shares = self._busy.look(workers, now)
+        for before, worker, share in zip([None, *workers], workers, shares, strict=False):
+            worker["share"] = share
             worker["queue"] = max(before["rows"] - worker["rows"], 0) if before else None
-        there = {(worker["name"], worker["pid"]) for worker in workers}
-        self._busy = {key: looks for key, looks in self._busy.items() if key in there}
 
     def _close(self) -> None:
         if self.client:
