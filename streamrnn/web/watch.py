@@ -159,7 +159,13 @@ class Watch:
             self.status, self.trouble = None, str(error)
             return
         self._note(status)
-        self.trouble, self.status, self._before = "", status, status
+        shown = status | {"state": "recovering"} if self._went_by(status) else status
+        self.trouble, self.status, self._before = "", shown, status
+
+    def _went_by(self, status: dict[str, Any]) -> bool:
+        """Whether a recovery has come and gone since the last look, which the next one is to show all the same."""
+        before = self._before or status
+        return before["state"] == status["state"] == "running" and status["recoveries"] > before["recoveries"]
 
     def _has_history(self, status: dict[str, Any]) -> bool:
         """Whether all outputs before the SEQ that it names are there: after a failure they come again first."""
