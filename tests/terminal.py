@@ -27,7 +27,7 @@ class Terminal:
             stdin=subprocess.DEVNULL,
             stdout=other,
             stderr=subprocess.DEVNULL,
-            env=os.environ | {"TERM": "xterm"} | environment,
+            env=os.environ | {"TERM": "xterm", "COLUMNS": str(columns), "LINES": str(rows)} | environment,
             start_new_session=True,
         )
         os.close(other)
