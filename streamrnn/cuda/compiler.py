@@ -14,8 +14,6 @@ from typing import Any
 from numba import config
 from numba import cuda as numba_cuda
 
-from streamrnn.kernels.cache import CACHE_FOLDER
-
 cuda: Any = numba_cuda
 SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
 
@@ -30,7 +28,6 @@ def forbid_contraction() -> None:
 
 if not SIMULATED:
     forbid_contraction()
-    config.CACHE_DIR = str(CACHE_FOLDER)  # type: ignore[attr-defined]
 
 
 def device_kernel(function: Callable) -> Any:
